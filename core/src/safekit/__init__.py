@@ -1,0 +1,1 @@
+"""High availability for plain servers."""

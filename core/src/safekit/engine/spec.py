@@ -1,0 +1,63 @@
+"""What the operator configured, as the engine needs it. Built by `safekit.config`; immutable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from safekit.engine.rules import Rule
+
+
+class Kind(StrEnum):
+    MIRROR = "mirror"
+    FARM = "farm"
+    LIGHT = "light"
+
+
+class IsolationPolicy(StrEnum):
+    """What a secondary does when it has lost its primary and no lease witness can say who may run."""
+
+    SAFETY = "safety"
+    """Wait for the operator or the peer."""
+    AVAILABILITY = "availability"
+    """Take over; both nodes may then run at once if it was only the network that failed."""
+
+
+class BootPolicy(StrEnum):
+    AUTO = "auto"
+    """Started at boot if it was started when the node went down."""
+    ON = "on"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleSpec:
+    name: str
+    kind: Kind
+    nodes: tuple[str, ...]
+    """The nodes that have the module, in the order of preference. A mirror has one or two."""
+    rules: tuple[Rule, ...] = ()
+    isolation: IsolationPolicy = IsolationPolicy.SAFETY
+    has_data: bool = False
+    """Whether a resource replicates data, so that only an up-to-date node may become primary."""
+    default_primary: str | None = None
+    """SafeKit's defaultprim: None is `alone` (whoever is primary stays); `lastprim` is what a tie uses anyway."""
+    boot: BootPolicy = BootPolicy.AUTO
+    max_loops: int = 3
+    loop_interval_s: float = 86400.0
+    start_bound_s: float = 120.0
+    """The longest a start of the whole pipeline may take, computed from the resources' settings."""
+    stop_bound_s: float = 120.0
+    """Likewise a stop, its forced second half included."""
+    signature: str = ""
+    """Digest of the configuration, compared between nodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipSpec:
+    node: str
+    peers: tuple[str, ...]
+    networks: tuple[str, ...]
+    heartbeat_interval_s: float = 0.1
+    lost_after_s: float = 1.0
+    """Silence on every network after which a peer counts as lost."""

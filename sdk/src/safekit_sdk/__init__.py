@@ -1,0 +1,50 @@
+"""The one package of ours that a plugin imports."""
+
+from safekit_sdk.app import App, Entry, ModuleRequest
+from safekit_sdk.checker import Checker
+from safekit_sdk.config import AppConfig, CheckerConfig, Config, ResourceConfig, WitnessConfig
+from safekit_sdk.errors import ConfigError, InternalError, PeerError, PluginError, RefusedError, SafekitError
+from safekit_sdk.hooks import hookimpl
+from safekit_sdk.plugin import API_VERSION, Context, ModuleKind, Plugin, check_api
+from safekit_sdk.resource import Resource, ResourceState, Status, Transition
+from safekit_sdk.units import Duration, FailureAction, Ident, Port, Scope, Secret
+from safekit_sdk.verdict import Health, Verdict
+from safekit_sdk.witness import Lease, Witness
+
+__all__ = [
+    "API_VERSION",
+    "App",
+    "AppConfig",
+    "Checker",
+    "CheckerConfig",
+    "Config",
+    "ConfigError",
+    "Context",
+    "Duration",
+    "Entry",
+    "FailureAction",
+    "Health",
+    "Ident",
+    "InternalError",
+    "Lease",
+    "ModuleKind",
+    "ModuleRequest",
+    "PeerError",
+    "Plugin",
+    "PluginError",
+    "Port",
+    "RefusedError",
+    "Resource",
+    "ResourceConfig",
+    "ResourceState",
+    "SafekitError",
+    "Scope",
+    "Secret",
+    "Status",
+    "Transition",
+    "Verdict",
+    "Witness",
+    "WitnessConfig",
+    "check_api",
+    "hookimpl",
+]

@@ -1,0 +1,52 @@
+"""The bases of every plugin's configuration model: unknown keys are refused, nothing changes after reading."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from safekit_sdk.units import Duration, FailureAction, Ident, Scope
+
+
+class Config(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+
+
+class CheckerConfig(Config):
+    name: Ident | None = None
+    """The identifier in rules (`class.name`); derived from the other settings when absent."""
+    interval: Duration = Duration(10)
+    """Time from the start of one check to the start of the next."""
+    timeout: Duration = Duration(5)
+    """A check that takes longer is killed and counts as unknown."""
+    action: FailureAction = "restart"
+    """What the generated rule does when the verdict is down."""
+    when: Scope | None = None
+    """States in which it runs; while primary (mirror) or running (farm, light) when absent."""
+    rise: int = Field(default=1, ge=1, le=100)
+    """Good answers in a row before it says up."""
+    fall: int = Field(default=1, ge=1, le=100)
+    """Bad answers in a row before it says down."""
+    start_after: Duration = Duration(0)
+    """Time after the start of the module before its first check."""
+
+
+class ResourceConfig(Config):
+    name: Ident | None = None
+    """The identifier in rules and in the status; derived from the other settings when absent."""
+    when: Scope | None = None
+    """States in which it is started; while primary (mirror) or running (farm, light) when absent."""
+    action: FailureAction = "stopstart"
+    """What the generated rule does when the started resource reports itself down."""
+    start_timeout: Duration = Duration(60)
+    stop_timeout: Duration = Duration(60)
+    """A graceful stop that takes longer is followed by a forced one."""
+    force_stop_timeout: Duration = Duration(30)
+
+
+class AppConfig(ResourceConfig):
+    action: FailureAction = "restart"
+
+
+class WitnessConfig(Config):
+    name: Ident | None = None
+    timeout: Duration = Duration(2)

@@ -1,0 +1,96 @@
+"""What checkers, resources, apps and witnesses have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args, get_origin
+
+from safekit_sdk.config import Config
+from safekit_sdk.errors import PluginError
+from safekit_sdk.units import Scope
+
+API_VERSION = 1
+"""The contract of this SDK. It changes when a plugin written for the earlier one would no longer work."""
+
+ModuleKind = Literal["mirror", "farm", "light"]
+C = TypeVar("C", bound=Config)
+
+
+def _discard(*_: str) -> None:
+    """Stand-in for a report that nobody reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Where a plugin instance lives. All directories exist and are private to the module (mode 0700)."""
+
+    module: str
+    kind: ModuleKind
+    node: str
+    name: str
+    """This instance's identifier, unique among its class in the module."""
+    scope: Scope = "prim"
+    state_dir: Path = Path("/var/lib/safekit")
+    """Survives a reboot."""
+    run_dir: Path = Path("/run/safekit")
+    """Gone after a reboot."""
+    cgroup: Path | None = None
+    """A cgroup of the module's own for the processes it starts, where the machine has a writable one."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """The module's `variables:`; given to scripts as environment variables."""
+    set_value: Callable[[str, str], None] = _discard
+    """Publish a resource value for the rules: `set_value("rfs.uptodate", "up")`."""
+    log: Callable[[str], None] = _discard
+    """One line for the module's log."""
+
+
+class Plugin(Generic[C]):
+    """Base of every plugin class. A subclass names its configuration model and the SDK it was written for:
+
+    `class TcpChecker(Checker[TcpConfig], api=1)`
+    """
+
+    api: ClassVar[int] = 0
+    config_model: ClassVar[type[Config]]
+
+    def __init__(self, config: C, context: Context) -> None:
+        self.config = config
+        self.context = context
+
+    def __init_subclass__(cls, api: int | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if api is not None:
+            cls.api = api
+        for base in getattr(cls, "__orig_bases__", ()):
+            model = next(iter(get_args(base)), None)
+            if isinstance(get_origin(base), type) and isinstance(model, type) and issubclass(model, Config):
+                cls.config_model = model
+
+    @classmethod
+    def ident(cls, config: C) -> str:
+        """The instance's identifier when the configuration gives no name. Letters, digits, `_ . : -`."""
+        return getattr(config, "name", None) or "default"
+
+    @classmethod
+    def preflight(cls, config: C, kind: ModuleKind) -> list[str]:  # noqa: ARG003 - a hook for subclasses
+        """What on THIS machine would make a start fail (missing program, interface, file), one sentence
+        each with what to do. Called by `safekit plan` and `apply` before anything changes; changes nothing."""
+        return []
+
+
+def check_api(plugin: type[Plugin[Any]], name: str) -> None:
+    """PluginError when the class was not written for this SDK, naming what to do."""
+    if plugin.api == API_VERSION:
+        return
+    if plugin.api == 0:
+        raise PluginError(
+            f"plugin '{name}' does not say which SDK it was written for",
+            hint=f"its author adds api={API_VERSION} to `class {plugin.__name__}(…)`",
+        )
+    mend = f"upgrade the plugin's package, or ask its author for API {API_VERSION}"
+    raise PluginError(
+        f"plugin '{name}' was written for SDK API {plugin.api}; this node has {API_VERSION}",
+        hint="upgrade safekit-sdk and safekit" if plugin.api > API_VERSION else mend,
+    )

@@ -1,0 +1,122 @@
+"""Durations with units, ports, identifiers, secrets: what settings are made of."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from safekit_sdk.errors import ConfigError
+
+_UNIT_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
+_PATTERN = r"^(\d+(\.\d+)?(us|ms|s|m|h|d))+$"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Duration:
+    """A span of time, written `100ms`, `1.5s` or `1h30m`; never negative."""
+
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seconds < 1e9:
+            raise ValueError(f"a duration is from 0s to 1e9s, not {self.seconds}s")
+
+    @classmethod
+    def parse(cls, text: str) -> Duration:
+        """Read `1h30m`; ValueError when it is not a sum of numbers with units."""
+        if text == "0":
+            return cls(0.0)
+        if not re.fullmatch(_PATTERN, text):
+            raise ValueError(f"'{text}' is not a duration; write a number and a unit (us, ms, s, m, h, d): 500ms")
+        return cls(sum(float(number) * _UNIT_S[unit] for number, unit in _PART.findall(text)))
+
+    def __str__(self) -> str:
+        for unit in ("d", "h", "m", "s", "ms"):
+            count = self.seconds / _UNIT_S[unit]
+            if count >= 1 and round(count, 6) == round(count):
+                return f"{round(count)}{unit}"
+        return f"{self.seconds:g}s"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        from_text = core_schema.no_info_after_validator_function(cls.parse, core_schema.str_schema(strict=True))
+        return core_schema.json_or_python_schema(
+            json_schema=from_text,
+            python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), from_text]),
+            serialization=core_schema.to_string_ser_schema(),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "pattern": _PATTERN, "examples": ["100ms", "5s", "1h30m"]}
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Ident = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}$")]
+"""A name that rules can use: letters, digits, `_ . : -`, at most 63."""
+
+Scope = Literal["pre", "prim", "second", "sec", "both"]
+"""When a resource or checker is on: from prestart on; while primary (PRIM, ALONE); while SECOND;
+while SECOND or ALONE; in every running state. In a farm or light module all but `pre` are `both`."""
+
+FailureAction = Literal["none", "restart", "stopstart", "stop", "wait", "swap"]
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A secret by reference (`env:NAME` or `file:/path`), so that no configuration file holds one."""
+
+    reference: str
+
+    def reveal(self) -> str:
+        """Return the secret; ConfigError when the variable or file is not there or is readable by others."""
+        kind, _, rest = self.reference.partition(":")
+        if kind == "env":
+            return self._from_environment(rest)
+        return self._from_file(Path(rest))
+
+    def _from_environment(self, name: str) -> str:
+        value = os.environ.get(name)
+        if value is None:
+            raise ConfigError(f"the environment variable {name} is not set", hint="set it, or use file:/path")
+        return value
+
+    def _from_file(self, path: Path) -> str:
+        try:
+            mode = path.stat().st_mode
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"the secret file {path} cannot be read: {error.strerror}") from error
+        if mode & 0o077:
+            raise ConfigError(f"the secret file {path} is open to others", hint=f"chmod 600 {path}")
+        return text.strip()
+
+    def __repr__(self) -> str:
+        return f"Secret({self.reference})"
+
+    @classmethod
+    def parse(cls, text: str) -> Secret:
+        if not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/.+", text):
+            raise ValueError("a secret is given by reference, as env:NAME or file:/path, never in the file itself")
+        return cls(text)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        from_text = core_schema.no_info_after_validator_function(cls.parse, core_schema.str_schema(strict=True))
+        return core_schema.json_or_python_schema(
+            json_schema=from_text,
+            python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), from_text]),
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda secret: secret.reference),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "pattern": "^(env:|file:/)"}
