@@ -1,0 +1,1 @@
+"""Messages and sockets: the only package that imports zmq."""

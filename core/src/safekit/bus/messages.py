@@ -1,0 +1,225 @@
+"""Every message between processes and between nodes: a version, a size limit, a schema; unknown keys are refused.
+
+Sizes are enforced twice: by the socket (ZMQ_MAXMSGSIZE drops the connection before the bytes are kept) and
+by `decode`, for the smaller limit of a kind.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from safekit.engine.actions import Phase
+from safekit.engine.reports import Heartbeat
+from safekit_sdk import ConfigError, InternalError, PeerError, PluginError, RefusedError, SafekitError
+
+MAX_BEAT_BYTES = 1 << 20
+MAX_CALL_BYTES = 24 << 20
+"""A configuration bundle of 16 MiB, in base64."""
+MAX_HOST_BYTES = 4 << 20
+MAX_JOIN_BYTES = 64 << 10
+
+Text = Annotated[str, Field(max_length=4096)]
+Name = Annotated[str, Field(max_length=128)]
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    v: Literal[1] = 1
+    """The version of the protocol; another one is refused by name."""
+
+
+class Beat(Message):
+    kind: Literal["beat"] = "beat"
+    heartbeat: Heartbeat
+
+
+class ErrorBody(Message):
+    code: Literal["config", "plugin", "peer", "refused", "internal", "timeout"]
+    message: str
+    where: str = ""
+    hint: str = ""
+
+
+class Call(Message):
+    kind: Literal["call"] = "call"
+    id: Name
+    op: Name
+    args: dict[str, Any] = {}
+
+
+class Answer(Message):
+    kind: Literal["answer"] = "answer"
+    id: Name
+    result: Any = None
+    error: ErrorBody | None = None
+
+
+class Load(Message):
+    """The module's compiled configuration; the host imports the plugins and answers with Loaded."""
+
+    kind: Literal["load"] = "load"
+    compiled: dict[str, Any]
+    settings: dict[str, str] = {}
+    """node, etc_dir, var_dir, run_dir, cgroup."""
+
+
+class Run(Message):
+    kind: Literal["run"] = "run"
+    run: int
+    phases: tuple[Phase, ...]
+    before: Name
+    after: Name
+    cause: Name
+    epoch: int
+    force: bool = False
+
+
+class Shutdown(Message):
+    kind: Literal["shutdown"] = "shutdown"
+
+
+class Notify(Message):
+    """One hook for the observers."""
+
+    kind: Literal["notify"] = "notify"
+    hook: Name
+    arguments: dict[str, Any]
+
+
+class DaemonAlive(Message):
+    kind: Literal["daemon-alive"] = "daemon-alive"
+
+
+class Hello(Message):
+    kind: Literal["hello"] = "hello"
+    pid: int
+
+
+class Loaded(Message):
+    kind: Literal["loaded"] = "loaded"
+    error: ErrorBody | None = None
+
+
+class Finished(Message):
+    kind: Literal["finished"] = "finished"
+    run: int
+    ok: bool
+    failed: Name = ""
+    reason: Text = ""
+    stuck: bool = False
+
+
+class VerdictSaid(Message):
+    kind: Literal["verdict"] = "verdict"
+    resource: Name
+    health: Literal["init", "up", "down", "unknown"]
+    reason: Text = ""
+    facts: dict[str, str] = {}
+
+
+class ValueSaid(Message):
+    kind: Literal["value"] = "value"
+    resource: Name
+    value: Name
+
+
+class StepState(Message):
+    """A resource of the pipeline changed its state, as the host sees it."""
+
+    kind: Literal["step"] = "step"
+    step: Name
+    scope: Name
+    state: Name
+    detail: Text = ""
+
+
+class LogLine(Message):
+    kind: Literal["log"] = "log"
+    line: Text
+    severity: Literal["info", "warning", "alarm"] = "info"
+
+
+class HostAlive(Message):
+    kind: Literal["host-alive"] = "host-alive"
+
+
+class JoinRequest(Message):
+    kind: Literal["join"] = "join"
+    secret: Annotated[str, Field(max_length=64)]
+    node: Name
+    public_key: Annotated[str, Field(min_length=40, max_length=40)]
+    addresses: dict[str, str]
+    """Network name to address; the empty name stands for the network on which the token was issued."""
+    version: Name = ""
+
+
+class JoinAnswer(Message):
+    kind: Literal["joined"] = "joined"
+    cluster: str = ""
+    """The cluster file, with the new node in it."""
+    error: ErrorBody | None = None
+
+
+ToHost = Annotated[Load | Run | Shutdown | Notify | DaemonAlive, Field(discriminator="kind")]
+FromHost = Annotated[
+    Hello | Loaded | Finished | VerdictSaid | ValueSaid | StepState | LogLine | HostAlive,
+    Field(discriminator="kind"),
+]
+BETWEEN_NODES: TypeAdapter[Beat | Call | Answer] = TypeAdapter(
+    Annotated[Beat | Call | Answer, Field(discriminator="kind")]
+)
+CALL = TypeAdapter(Call)
+ANSWER = TypeAdapter(Answer)
+TO_HOST: TypeAdapter[Any] = TypeAdapter(ToHost)
+FROM_HOST: TypeAdapter[Any] = TypeAdapter(FromHost)
+JOIN_REQUEST = TypeAdapter(JoinRequest)
+JOIN_ANSWER = TypeAdapter(JoinAnswer)
+
+M = TypeVar("M")
+
+
+def encode(message: Message) -> bytes:
+    return message.model_dump_json().encode()
+
+
+def decode(adapter: TypeAdapter[M], data: bytes, limit_bytes: int) -> M:
+    """Return the message; PeerError when it is too large, malformed or of another version."""
+    if len(data) > limit_bytes:
+        raise PeerError(f"a message of {len(data)} bytes is over the limit of {limit_bytes}")
+    try:
+        return adapter.validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise PeerError(
+            f"a malformed message was refused: {first['msg']} at '{place}'",
+            hint="check that all nodes run the same version of safekit",
+        ) from None
+
+
+_CODES: tuple[tuple[type[SafekitError], str], ...] = (
+    (ConfigError, "config"),
+    (PluginError, "plugin"),
+    (PeerError, "peer"),
+    (RefusedError, "refused"),
+    (InternalError, "internal"),
+)
+
+
+def error_body(error: BaseException) -> ErrorBody:
+    """What travels of an error: never a trace, never a local variable."""
+    if isinstance(error, TimeoutError):
+        return ErrorBody(code="timeout", message=str(error) or "it took too long")
+    if not isinstance(error, SafekitError):
+        return ErrorBody(code="internal", message=f"{type(error).__name__}: {error}"[:2000])
+    code = next((word for cls, word in _CODES if isinstance(error, cls)), "internal")
+    return ErrorBody.model_validate({"code": code, "message": error.message, "where": error.where, "hint": error.hint})
+
+
+def raise_body(body: ErrorBody) -> None:
+    if body.code == "timeout":
+        raise TimeoutError(body.message)
+    cls = next((cls for cls, word in _CODES if word == body.code), InternalError)
+    raise cls(body.message, where=body.where, hint=body.hint)
