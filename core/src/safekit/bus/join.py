@@ -32,7 +32,7 @@ OnJoin = Callable[[JoinRequest], Awaitable[str]]
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Layout: version, IPv6 or mapped IPv4 address, port, the issuer's public key, secret, expiry (Unix time), CRC-32."""
+    """Layout: version, IPv6 or mapped IPv4 address, port, issuer's public key, secret, expiry (Unix time), CRC-32."""
 
     address: str
     port: int

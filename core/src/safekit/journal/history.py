@@ -1,0 +1,177 @@
+"""The history: every engine input with its time, every decision with its rule and facts; bounded in age and rows.
+
+One thread writes in batches, behind a bounded queue: a slow or full disk costs history (counted, and an
+alarm), never a heartbeat.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS entries (
+  id INTEGER PRIMARY KEY,
+  incarnation INTEGER NOT NULL,
+  mono REAL NOT NULL,
+  wall REAL NOT NULL,
+  kind TEXT NOT NULL,
+  module TEXT NOT NULL,
+  type TEXT NOT NULL,
+  body TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS entries_by_module ON entries (module, kind, id);
+"""
+_INSERT: Final = "INSERT INTO entries (incarnation, mono, wall, kind, module, type, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
+QUEUE_ENTRIES: Final = 20_000
+BATCH_ENTRIES: Final = 500
+FLUSH_S: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    incarnation: int
+    mono: float
+    """Seconds of the node's monotonic clock; comparable within one boot."""
+    wall: float
+    """Seconds since 1970 by the node's clock, for people."""
+    kind: str
+    """event, decision, beats or log."""
+    module: str
+    """Empty for the node."""
+    type: str
+    body: str
+    """JSON."""
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    module: str | None = None
+    kinds: tuple[str, ...] = ()
+    after_id: int = 0
+    since: float = 0.0
+    last: int = 100
+
+
+class History:
+    def __init__(self, path: Path, *, keep_rows: int = 500_000, keep_s: float = 90 * 86400.0) -> None:
+        self._path = path
+        self._keep_rows = keep_rows
+        self._keep_s = keep_s
+        self._queue: queue.Queue[Entry | threading.Event] = queue.Queue(QUEUE_ENTRIES)
+        self._stop = threading.Event()
+        self._written = 0
+        self.dropped = 0
+        """Entries lost because the disk was too slow or full."""
+        self.trouble = ""
+        """Why the last write failed; empty when it did not."""
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._thread = threading.Thread(target=self._write_all, name="history", daemon=True)
+        self._thread.start()
+
+    def append(self, entry: Entry) -> None:
+        """Never waits."""
+        try:
+            self._queue.put_nowait(entry)
+        except queue.Full:
+            self.dropped += 1
+
+    def flush(self, timeout_s: float = 5.0) -> bool:
+        """Wait until everything appended so far is written or dropped."""
+        done = threading.Event()
+        try:
+            self._queue.put(done, timeout=timeout_s)
+        except queue.Full:
+            return False
+        return done.wait(timeout_s)
+
+    def close(self) -> None:
+        self.flush()
+        self._stop.set()
+        self._thread.join(timeout=5)
+
+    def query(self, query: Query) -> list[Entry]:
+        """Newest last. Blocking; opens its own connection, so any thread may ask."""
+        wanted, values = ["id > ?", "wall >= ?"], [query.after_id, query.since]
+        parameters: list[object] = list(values)
+        if query.module is not None:
+            wanted.append("module = ?")
+            parameters.append(query.module)
+        if query.kinds:
+            wanted.append(f"kind IN ({', '.join('?' * len(query.kinds))})")
+            parameters.extend(query.kinds)
+        columns = "incarnation, mono, wall, kind, module, type, body, id"
+        sql = f"SELECT {columns} FROM entries WHERE {' AND '.join(wanted)} ORDER BY id DESC LIMIT ?"  # noqa: S608
+        with contextlib.closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=5)) as connection:
+            rows = connection.execute(sql, (*parameters, query.last)).fetchall()
+        return [Entry(*row) for row in reversed(rows)]
+
+    def _write_all(self) -> None:
+        connection: sqlite3.Connection | None = None
+        while not self._stop.is_set():
+            batch, waiters = self._batch()
+            try:
+                if connection is None:
+                    connection = self._open()
+                self._write(connection, batch)
+                self.trouble = ""
+            except sqlite3.Error as error:
+                self.dropped += len(batch)
+                self.trouble = f"the history cannot be written: {error}"
+                connection = self._forget(connection)
+            for waiter in waiters:
+                waiter.set()
+        self._forget(connection)
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=5)
+        self._path.chmod(0o600)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.executescript(_SCHEMA)
+        return connection
+
+    @staticmethod
+    def _forget(connection: sqlite3.Connection | None) -> None:
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+    def _batch(self) -> tuple[list[Entry], list[threading.Event]]:
+        entries: list[Entry] = []
+        waiters: list[threading.Event] = []
+        with contextlib.suppress(queue.Empty):
+            item = self._queue.get(timeout=FLUSH_S)
+            while True:
+                if isinstance(item, Entry):
+                    entries.append(item)
+                else:
+                    waiters.append(item)
+                if len(entries) >= BATCH_ENTRIES:
+                    break
+                item = self._queue.get_nowait()
+        return entries, waiters
+
+    def _write(self, connection: sqlite3.Connection, batch: Sequence[Entry]) -> None:
+        if not batch:
+            return
+        with connection:
+            connection.executemany(
+                _INSERT, [(e.incarnation, e.mono, e.wall, e.kind, e.module, e.type, e.body) for e in batch]
+            )
+        self._written += len(batch)
+        if self._written >= 10_000:
+            self._written = 0
+            self._trim(connection, batch[-1].wall)
+
+    def _trim(self, connection: sqlite3.Connection, now_wall: float) -> None:
+        with connection:
+            connection.execute("DELETE FROM entries WHERE wall < ?", (now_wall - self._keep_s,))
+            connection.execute("DELETE FROM entries WHERE id <= (SELECT max(id) FROM entries) - ?", (self._keep_rows,))
