@@ -108,7 +108,7 @@ class History:
             wanted.append(f"kind IN ({', '.join('?' * len(query.kinds))})")
             parameters.extend(query.kinds)
         columns = "incarnation, mono, wall, kind, module, type, body, id"
-        sql = f"SELECT {columns} FROM entries WHERE {' AND '.join(wanted)} ORDER BY id DESC LIMIT ?"  # noqa: S608
+        sql = f"SELECT {columns} FROM entries WHERE {' AND '.join(wanted)} ORDER BY id DESC LIMIT ?"
         with contextlib.closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=5)) as connection:
             rows = connection.execute(sql, (*parameters, query.last)).fetchall()
         return [Entry(*row) for row in reversed(rows)]

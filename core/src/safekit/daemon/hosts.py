@@ -1,0 +1,274 @@
+"""The hosts' processes: spawned, watched, bounded in memory and silence, killed; each end is an engine event."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+import structlog
+import zmq.asyncio
+
+from safekit.bus import messages
+from safekit.bus.hosts import HostServer
+from safekit.bus.messages import Message
+from safekit.engine import events
+from safekit.engine.actions import RunPipeline
+from safekit.settings import Settings
+
+log = structlog.get_logger("hosts")
+CHECK_S: Final = 0.5
+STARTUP_S: Final = 30.0
+"""The longest that a host may take from its start to the end of importing its plugins."""
+
+
+@dataclass(eq=False)
+class HostProcess:
+    module: str
+    identity: str
+    process: asyncio.subprocess.Process
+    started_s: float
+    heard_s: float
+    ready: bool = False
+    why: str = ""
+    """Why we kill it, when we do."""
+    steps: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HostReports:
+    """What the daemon does with what hosts say."""
+
+    submit: Callable[[events.Event], object]
+    said: Callable[[str, str, str], None]
+    compiled: Callable[[str], tuple[dict[str, Any], dict[str, str]]]
+    """A module's compiled configuration and settings."""
+
+
+class Hosts:
+    def __init__(self, context: zmq.asyncio.Context, settings: Settings, reports: HostReports) -> None:
+        self._settings = settings
+        self._reports = reports
+        self._server = HostServer(context, settings.host_socket, self._heard)
+        self._hosts: dict[str, HostProcess] = {}
+        self._ids = itertools.count(1)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    def start(self) -> None:
+        self._server.start()
+        self._spawn_task(self._look_after())
+
+    def _spawn_task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """End every host; what they had started is stopped by them within their own limits."""
+        self._closing = True
+        for host in self._hosts.values():
+            self._server.send(host.identity, messages.Shutdown())
+        ends = [asyncio.create_task(host.process.wait()) for host in self._hosts.values()]
+        if ends:
+            await asyncio.wait(ends, timeout=5.0)
+        for host in list(self._hosts.values()):
+            self._kill(host, "the daemon ends")
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._server.close()
+
+    def steps(self, module: str) -> list[dict[str, str]]:
+        """The resources of the pipeline with their states, in order."""
+        host = self._hosts.get(module)
+        return list(host.steps.values()) if host else []
+
+    def pids(self) -> dict[str, int]:
+        return {module: host.process.pid for module, host in self._hosts.items()}
+
+    def begin(self, module: str) -> None:
+        """Start the module's host; HostReady follows, or HostLost."""
+        if module not in self._hosts:
+            self._spawn_task(self._begin(module))
+
+    async def _begin(self, module: str) -> None:
+        identity = f"{module}/{os.getpid()}-{next(self._ids)}"
+        argv = [sys.executable, "-m", "safekit.host", module, identity, str(self._settings.host_socket)]
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv, start_new_session=True, stdin=asyncio.subprocess.DEVNULL
+            )
+        except OSError as error:
+            self._reports.submit(events.HostLost(module, f"the host could not be started: {error}"))
+            return
+        now_s = asyncio.get_running_loop().time()
+        host = HostProcess(module, identity, process, now_s, now_s)
+        self._hosts[module] = host
+        self._spawn_task(self._await_end(host))
+
+    async def _await_end(self, host: HostProcess) -> None:
+        code = await host.process.wait()
+        if self._hosts.get(host.module) is host:
+            del self._hosts[host.module]
+        if not self._closing and host.why != "stopped":
+            how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            reason = host.why or f"the host ended by itself with {how}"
+            self._reports.submit(events.HostLost(host.module, reason))
+
+    def end(self, module: str) -> None:
+        """The module is stopped and has nothing started: its host may go."""
+        host = self._hosts.pop(module, None)
+        if host is not None:
+            host.why = "stopped"
+            if not self._server.send(host.identity, messages.Shutdown()):
+                self._kill(host, "stopped")
+            asyncio.get_running_loop().call_later(10.0, self._kill, host, "stopped")
+
+    def kill(self, module: str, why: str) -> None:
+        host = self._hosts.get(module)
+        if host is None:
+            self._reports.submit(events.HostLost(module, why))
+        else:
+            self._kill(host, why)
+
+    @staticmethod
+    def _kill(host: HostProcess, why: str) -> None:
+        if host.process.returncode is None:
+            host.why = host.why or why
+            with contextlib.suppress(ProcessLookupError):
+                host.process.kill()
+
+    def run(self, order: RunPipeline) -> None:
+        message = messages.Run(
+            run=order.run,
+            phases=order.phases,
+            before=order.before,
+            after=order.after,
+            cause=order.cause,
+            epoch=order.epoch,
+            force=order.force,
+        )
+        self.send(order.module, message)
+
+    def send(self, module: str, message: Message) -> None:
+        """A host that cannot be reached is killed, and HostLost tells the engine."""
+        host = self._hosts.get(module)
+        if host is None or not self._server.send(host.identity, message):
+            self.kill(module, "the host cannot be reached")
+
+    def notify(self, module: str, message: Message) -> None:
+        """For observers: lost when there is no host."""
+        host = self._hosts.get(module)
+        if host is not None and host.ready:
+            self._server.send(host.identity, message)
+
+    def _heard(self, identity: str, message: Any) -> None:
+        host = self._hosts.get(identity.partition("/")[0])
+        if host is None or host.identity != identity:
+            return
+        host.heard_s = asyncio.get_running_loop().time()
+        if isinstance(message, messages.Hello):
+            compiled, settings = self._reports.compiled(host.module)
+            self._server.send(identity, messages.Load(compiled=compiled, settings=settings))
+        elif isinstance(message, messages.Loaded):
+            self._loaded(host, message)
+        elif isinstance(message, messages.StepState):
+            self._step(host, message)
+        else:
+            self._forward(host.module, message)
+
+    def _loaded(self, host: HostProcess, message: messages.Loaded) -> None:
+        if message.error is not None:
+            self._kill(host, f"{message.error.message} {message.error.hint}".strip())
+            return
+        host.ready = True
+        self._reports.submit(events.HostReady(host.module))
+
+    def _step(self, host: HostProcess, message: messages.StepState) -> None:
+        key = f"{message.step}/{message.scope}"
+        host.steps[key] = {
+            "step": message.step,
+            "scope": message.scope,
+            "state": message.state,
+            "detail": message.detail,
+        }
+        trouble = message.state in {"failed", "warning"}
+        line = f"{message.step}: {message.state} {message.detail}".strip()
+        self._reports.said(host.module, "warning" if trouble else "info", line)
+
+    def _forward(self, module: str, message: Any) -> None:
+        submit = self._reports.submit
+        if isinstance(message, messages.Finished):
+            submit(
+                events.PipelineFinished(module, message.run, message.ok, message.failed, message.reason, message.stuck)
+            )
+        elif isinstance(message, messages.VerdictSaid):
+            submit(events.VerdictChanged(module, message.resource, message.health, message.reason, message.facts))
+        elif isinstance(message, messages.ValueSaid):
+            submit(events.ValueSet(module, message.resource, message.value, by="plugin"))
+        elif isinstance(message, messages.LogLine):
+            self._reports.said(module, message.severity, message.line)
+
+    async def _look_after(self) -> None:
+        """Tell hosts that we live; kill those that are silent, slow to come up, or too large."""
+        loop = asyncio.get_running_loop()
+        turns = itertools.count()
+        last_s = loop.time()
+        while True:
+            await asyncio.sleep(CHECK_S)
+            now_s = loop.time()
+            we_slept = now_s - last_s > 4 * CHECK_S
+            last_s = now_s
+            large = next(turns) % 10 == 0
+            for host in list(self._hosts.values()):
+                self._server.send(host.identity, messages.DaemonAlive())
+                if we_slept:
+                    host.heard_s = now_s
+                self._judge(host, now_s, measure=large)
+
+    def _judge(self, host: HostProcess, now_s: float, *, measure: bool) -> None:
+        silent_s = now_s - host.heard_s
+        if not host.ready:
+            if now_s - host.started_s > STARTUP_S:
+                self._kill(host, f"the host was not ready after {STARTUP_S:g} s (a plugin hangs while it is imported)")
+        elif silent_s > self._settings.host_silent_s:
+            self._kill(host, f"the host was silent for {silent_s:.1f} s (a plugin blocks it)")
+        elif measure and (used := _memory_mib(host.process.pid)) > self._settings.host_memory_mib:
+            limit = self._settings.host_memory_mib
+            self._kill(host, f"the host used {used} MiB, over its limit of {limit} MiB (a plugin leaks)")
+
+
+def _memory_mib(pid: int) -> int:
+    try:
+        return int(psutil.Process(pid).memory_info().rss >> 20)
+    except psutil.Error:
+        return 0
+
+
+def cgroup_for(node: str, module: str) -> Path | None:
+    """A cgroup for the module's processes below the daemon's own, where the unified hierarchy is writable."""
+    own = next((line[3:] for line in _own_cgroups() if line.startswith("0::")), None)
+    for root in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")):
+        if own is not None and (root / "cgroup.procs").exists():
+            place = root / own.strip("/") / f"safekit-{node}-{module}"
+            with contextlib.suppress(OSError):
+                place.mkdir(parents=True, exist_ok=True)
+                return place
+    return None
+
+
+def _own_cgroups() -> list[str]:
+    try:
+        return Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []

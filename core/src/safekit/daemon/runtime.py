@@ -1,0 +1,154 @@
+"""Drives the engine: each event through `step`, what must be durable to disk, then the actions, in order."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from pydantic import TypeAdapter
+
+from safekit import engine
+from safekit.daemon.recorder import Recorder
+from safekit.engine import events
+from safekit.engine.actions import Action, Explain, Phase, RunPipeline
+from safekit.engine.reports import Heartbeat, ModuleReport
+from safekit.journal import FactStore
+from safekit_sdk import InternalError
+
+log = structlog.get_logger("runtime")
+FACTS_KEY: Final = "engine"
+MAX_PENDING: Final = 10_000
+SAVE_AGAIN_S: Final = 5.0
+_FACTS: TypeAdapter[engine.Durable] = TypeAdapter(engine.Durable)
+_TAKES_UP: Final = frozenset({Phase.START_BOTH, Phase.START_PRIM, Phase.START_SEC, Phase.START_SECOND})
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    node: engine.NodeState
+    durable: engine.Durable | None
+    actions: tuple[Action, ...]
+
+
+class Runtime:
+    def __init__(self, node: str, facts: FactStore, recorder: Recorder, perform: Callable[[Action], None]) -> None:
+        self._facts = facts
+        self._recorder = recorder
+        self._perform = perform
+        loaded = facts.load(FACTS_KEY)
+        self.node = engine.restore(node, _FACTS.validate_json(loaded)) if loaded else engine.new_node(node)
+        self._durable = engine.durable(self.node)
+        self._published: tuple[tuple[str, ModuleReport], ...] = ()
+        self._pending: deque[_Pending] = deque()
+        self._wake = asyncio.Event()
+        self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="facts")
+        self._sequence = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self.storage_trouble = ""
+
+    def submit(self, event: events.Event) -> tuple[Explain, ...]:
+        """Give the engine one event now. Return what it explained; its actions follow once they may."""
+        now_s = time.monotonic()
+        before = self.node
+        self.node, actions = engine.step(before, event, now_s)
+        self._recorder.record(event, now_s, changed=self.node is not before or bool(actions))
+        explained = tuple(action for action in actions if isinstance(action, Explain))
+        for decision in explained:
+            self._recorder.decided(decision, now_s)
+        if self.node is not before:
+            self._queue(actions)
+            self._set_timer(now_s)
+        return explained
+
+    def _queue(self, actions: tuple[Action, ...]) -> None:
+        durable = engine.durable(self.node)
+        changed = durable != self._durable
+        self._durable = durable
+        if len(self._pending) >= MAX_PENDING:
+            raise InternalError("the disk has not taken the node's state for too long; the daemon ends")
+        self._pending.append(_Pending(self.node, durable if changed else None, actions))
+        self._wake.set()
+
+    def _set_timer(self, now_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due_s = engine.next_deadline(self.node)
+        if due_s is not None:
+            delay_s = max(due_s - now_s, 0.001)
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self.submit, events.TimePassed())
+
+    async def commit(self) -> None:
+        """Runs for ever: durable first, then published, then performed."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._pending:
+                await self._commit_one(self._pending.popleft())
+
+    async def _commit_one(self, item: _Pending) -> None:
+        saved = item.durable is None or await self._save(item.durable)
+        self._published = engine.reports(item.node)
+        for action in item.actions:
+            if saved or not _takes_up(action):
+                self._perform(action)
+            else:
+                self._refuse(action)
+
+    async def _save(self, durable: engine.Durable) -> bool:
+        data = _FACTS.dump_json(durable)
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._disk, self._facts.save, FACTS_KEY, data)
+        except OSError as error:
+            log.error("the node's state is not on disk", error=str(error))
+            if not self.storage_trouble:
+                loop.call_later(SAVE_AGAIN_S, self._save_again)
+                self.storage_trouble = str(error)
+                self.submit(events.StorageFailed(str(error)))
+            return False
+        if self.storage_trouble:
+            self.storage_trouble = ""
+            self.submit(events.StorageRecovered())
+        return True
+
+    def _save_again(self) -> None:
+        task = asyncio.create_task(self._save(self._durable))
+        task.add_done_callback(self._retry_later)
+
+    def _retry_later(self, task: asyncio.Task[bool]) -> None:
+        if not task.cancelled() and not task.result():
+            asyncio.get_running_loop().call_later(SAVE_AGAIN_S, self._save_again)
+
+    def _refuse(self, action: Action) -> None:
+        """A start that is not on record does not happen."""
+        if isinstance(action, RunPipeline):
+            reason = f"not started, because the decision could not be recorded: {self.storage_trouble}"
+            finished = events.PipelineFinished(action.module, action.run, ok=False, reason=reason)
+            asyncio.get_running_loop().call_soon(self.submit, finished)
+
+    def heartbeat(self) -> Heartbeat:
+        """The next heartbeat, with what is published: never anything that is not on disk."""
+        self._sequence += 1
+        return Heartbeat(
+            node=self.node.name,
+            incarnation=self._recorder.incarnation,
+            sequence=self._sequence,
+            modules=self._published,
+            heard=engine.heard(self.node),
+        )
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._disk.shutdown(wait=True, cancel_futures=True)
+
+
+def _takes_up(action: Any) -> bool:
+    return isinstance(action, RunPipeline) and bool(_TAKES_UP & set(action.phases))

@@ -1,0 +1,1 @@
+"""One process per module: its plugins, its checkers' schedule, its resource pipeline."""

@@ -1,0 +1,167 @@
+"""The host's loop: orders from the daemon in, verdicts and outcomes out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import signal
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from safekit.bus import messages
+from safekit.bus.hosts import HostClient
+from safekit.bus.messages import Load, LogLine, Notify, Run, Shutdown
+from safekit.config.compiled import CompiledModule
+from safekit.host.instances import Maker, Step, Surroundings
+from safekit.host.pipeline import Pipeline
+from safekit.host.watching import Watching
+from safekit.plugins import Observers
+from safekit_sdk import SafekitError, Transition, Verdict
+
+log = structlog.get_logger("host")
+ALIVE_S: Final = 0.5
+ORPHAN_AFTER_S: Final = 3.0
+"""Without a word from the daemon for this long (or at once when it died) the host stops everything by force:
+a daemon that is silent here is silent to the peer as well, which may take over."""
+
+
+class Host:
+    def __init__(self, client: HostClient, pid: int) -> None:
+        self._client = client
+        self._pid = pid
+        self._pipeline: Pipeline | None = None
+        self._watching: Watching | None = None
+        self._observers = Observers()
+        self._run: asyncio.Task[None] | None = None
+        self._last_heard = 0.0
+        self._ended = asyncio.Event()
+
+    async def serve(self) -> None:
+        """Run until told to end, or until the daemon is gone."""
+        loop = asyncio.get_running_loop()
+        self._last_heard = loop.time()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._orphaned, "the daemon is gone")
+        self._client.send(messages.Hello(pid=self._pid))
+        tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._tell_alive())]
+        await self._ended.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._observers.close()
+
+    async def _tell_alive(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._client.send(messages.HostAlive())
+            if loop.time() - self._last_heard > ORPHAN_AFTER_S:
+                self._orphaned(f"the daemon was silent for {ORPHAN_AFTER_S:g} s")
+            await asyncio.sleep(ALIVE_S)
+
+    def _orphaned(self, why: str) -> None:
+        if not self._ended.is_set():
+            log.error("stopping everything by force", why=why)
+            self._last_heard = asyncio.get_running_loop().time() + 3600
+            self._ending = asyncio.create_task(self._end_by_force())
+
+    async def _end_by_force(self) -> None:
+        if self._run is not None:
+            self._run.cancel()
+            await asyncio.wait([self._run], timeout=1.0)
+        if self._pipeline is not None:
+            await self._pipeline.end()
+        self._ended.set()
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                message = await self._client.receive()
+            except SafekitError as error:
+                log.error("the daemon's message was refused", error=error.message)
+                continue
+            self._last_heard = max(self._last_heard, asyncio.get_running_loop().time())
+            await self._obey(message)
+
+    async def _obey(self, message: Any) -> None:
+        if isinstance(message, Load):
+            self._load(message)
+        elif isinstance(message, Run):
+            self._begin(message)
+        elif isinstance(message, Notify):
+            self._observers.notify(message.hook, **message.arguments)
+        elif isinstance(message, Shutdown):
+            if self._watching is not None:
+                await self._watching.close()
+            self._ended.set()
+
+    def _load(self, message: Load) -> None:
+        try:
+            self._build(CompiledModule.model_validate(message.compiled), message.settings)
+        except Exception as error:  # plugins are imported here: anything may happen
+            self._client.send(messages.Loaded(error=messages.error_body(error)))
+            return
+        self._client.send(messages.Loaded())
+
+    def _build(self, module: CompiledModule, settings: dict[str, str]) -> None:
+        around = Surroundings(
+            node=settings["node"],
+            var_dir=Path(settings["var_dir"]),
+            run_dir=Path(settings["run_dir"]),
+            cgroup=Path(settings["cgroup"]) if settings.get("cgroup") else None,
+        )
+        maker = Maker(module, around, self._set_value, self._log)
+        steps = maker.steps()
+        self._watching = Watching(maker.checks(), self._say, self._check_failed)
+        self._pipeline = Pipeline(steps, self._watching, self._step_changed)
+        self._observers.start()
+
+    def _begin(self, order: Run) -> None:
+        if self._pipeline is None or (self._run is not None and not self._run.done()):
+            reason = "a run is still under way" if self._pipeline else "no configuration is loaded"
+            self._client.send(messages.Finished(run=order.run, ok=False, reason=reason))
+            return
+        self._run = asyncio.create_task(self._perform(self._pipeline, order))
+
+    async def _perform(self, pipeline: Pipeline, order: Run) -> None:
+        change = Transition(order.before, order.after, order.cause, order.epoch)
+        outcome = await pipeline.run(order.phases, change, force=order.force)
+        self._client.send(
+            messages.Finished(
+                run=order.run,
+                ok=outcome.ok,
+                failed=outcome.failed,
+                reason=outcome.reason[:4000],
+                stuck=outcome.stuck,
+            )
+        )
+
+    def _say(self, resource: str, verdict: Verdict) -> None:
+        facts = {key[:64]: str(value)[:512] for key, value in list(verdict.facts.items())[:32]}
+        self._client.send(
+            messages.VerdictSaid(
+                resource=resource, health=verdict.health.value, reason=verdict.reason[:4000], facts=facts
+            )
+        )
+
+    def _check_failed(self, resource: str, trouble: str) -> None:
+        self._client.send(LogLine(line=f"{resource}: {trouble}"[:4000], severity="warning"))
+        self._observers.notify("check_failed", checker=resource, error=trouble)
+
+    def _step_changed(self, step: Step, state: str, detail: str) -> None:
+        self._client.send(messages.StepState(step=step.name, scope=step.scope, state=state, detail=detail[:4000]))
+
+    def _set_value(self, resource: str, value: str) -> None:
+        self._client.send(messages.ValueSaid(resource=resource, value=value))
+
+    def _log(self, line: str) -> None:
+        self._client.send(LogLine(line=line[:4000]))
+
+
+def end_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the daemon dies, however it dies."""
+    set_death_signal = 1
+    with contextlib.suppress(OSError):
+        ctypes.CDLL(None, use_errno=True).prctl(set_death_signal, signal.SIGTERM)

@@ -1,0 +1,108 @@
+"""Plugin instances of one module, made from its compiled configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safekit.config.compiled import CompiledChecker, CompiledModule, CompiledStep
+from safekit.plugins import load
+from safekit_sdk import App, Checker, Context, PluginError, Resource, Scope
+
+GROUPS = {"resource": "safekit.resources", "app": "safekit.apps", "checker": "safekit.checkers"}
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the daemon tells a host about the node."""
+
+    node: str
+    var_dir: Path
+    run_dir: Path
+    cgroup: Path | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Step:
+    """One resource in one scope. `started` is what this host knows, not what the machine says."""
+
+    name: str
+    scope: Scope
+    resource: Resource[Any]
+    started: bool = False
+    promoted: bool = False
+
+    @property
+    def class_name(self) -> str:
+        return self.name.partition(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    name: str
+    scope: Scope
+    checker: Checker[Any]
+
+
+class Maker:
+    """Builds instances; PluginError names the plugin that could not be imported or made."""
+
+    def __init__(
+        self,
+        module: CompiledModule,
+        around: Surroundings,
+        set_value: Callable[[str, str], None],
+        log: Callable[[str], None],
+    ) -> None:
+        self._module = module
+        self._around = around
+        self._set_value = set_value
+        self._log = log
+
+    def steps(self) -> list[Step]:
+        return [
+            Step(step.resource, scope, self._resource(step, scope))
+            for step in self._module.steps
+            for scope in step.scopes
+        ]
+
+    def checks(self) -> list[Check]:
+        return [Check(entry.resource, entry.scope, self._checker(entry)) for entry in self._module.checkers]
+
+    def _resource(self, step: CompiledStep, scope: Scope) -> Resource[Any]:
+        cls = load(GROUPS[step.group], step.plugin)
+        if not issubclass(cls, (Resource, App)):
+            raise PluginError(f"plugin '{step.plugin}' is not a resource")
+        return self._make(cls, step.plugin, step.ident, scope, step.config)
+
+    def _checker(self, entry: CompiledChecker) -> Checker[Any]:
+        cls = load(GROUPS["checker"], entry.plugin)
+        return self._make(cls, entry.plugin, entry.ident, entry.scope, entry.config)
+
+    def _make(self, cls: Any, plugin: str, ident: str, scope: Scope, config: dict[str, Any]) -> Any:
+        context = self._context(plugin, ident, scope)
+        try:
+            return cls(cls.config_model.model_validate(config), context)
+        except Exception as error:  # a plugin's door: whatever it raises is the plugin's
+            raise PluginError(f"plugin '{plugin}' ({ident}) cannot be made: {error}") from error
+
+    def _context(self, plugin: str, ident: str, scope: Scope) -> Context:
+        place = f"{self._module.name}/{plugin}.{ident}".replace(":", "_")
+        state_dir, run_dir = self._around.var_dir / "modules" / place, self._around.run_dir / "modules" / place
+        for directory in (state_dir, run_dir):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return Context(
+            module=self._module.name,
+            kind=self._module.kind,
+            node=self._around.node,
+            name=ident,
+            scope=scope,
+            state_dir=state_dir,
+            run_dir=run_dir,
+            cgroup=self._around.cgroup,
+            settings=dict(self._module.variables),
+            set_value=self._set_value,
+            log=self._log,
+        )

@@ -1,0 +1,196 @@
+"""Walks the pipeline: starts forward, stops back; a failed start is undone; a stop always ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from safekit.engine.actions import Phase
+from safekit.host.instances import Step
+from safekit.host.watching import Watching
+from safekit_sdk import Scope, Transition
+
+OnStep = Callable[[Step, str, str], None]
+_STARTS: Final[dict[Phase, Scope]] = {
+    Phase.PRESTART: "pre",
+    Phase.START_BOTH: "both",
+    Phase.START_PRIM: "prim",
+    Phase.START_SECOND: "second",
+    Phase.START_SEC: "sec",
+}
+_STOPS: Final[dict[Phase, Scope]] = {
+    Phase.POSTSTOP: "pre",
+    Phase.STOP_BOTH: "both",
+    Phase.STOP_PRIM: "prim",
+    Phase.STOP_SECOND: "second",
+    Phase.STOP_SEC: "sec",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    ok: bool
+    failed: str = ""
+    reason: str = ""
+    stuck: bool = False
+
+
+class StartError(Exception):
+    def __init__(self, step: Step, reason: str) -> None:
+        super().__init__(reason)
+        self.step = step
+        self.reason = reason
+
+
+class Pipeline:
+    def __init__(self, steps: Sequence[Step], watching: Watching, on_step: OnStep) -> None:
+        self._steps = tuple(steps)
+        self._watching = watching
+        self._on_step = on_step
+        self._begun: list[Step] = []
+        self._on: set[Scope] = set()
+
+    async def run(self, phases: Sequence[Phase], change: Transition, *, force: bool) -> Outcome:
+        """Perform the phases in order. After a failed start what this run had started is stopped again."""
+        self._begun = []
+        stuck = Outcome(ok=True)
+        for phase in phases:
+            try:
+                outcome = await self._phase(phase, change, force)
+            except StartError as failure:
+                undone = await self._stop_steps(self._begun, force=False)
+                return Outcome(False, failure.step.name, failure.reason, undone.stuck)
+            if not outcome.ok:
+                stuck = outcome
+        return stuck
+
+    async def _phase(self, phase: Phase, change: Transition, force: bool) -> Outcome:
+        if phase in _STARTS:
+            return await self._start(_STARTS[phase])
+        if phase in _STOPS:
+            return await self._stop(_STOPS[phase], force)
+        if phase is Phase.TRANSITION:
+            return await self._tell(change)
+        if phase is Phase.RESTART:
+            return await self._restart()
+        return await self._clean_up()
+
+    async def _start(self, scope: Scope) -> Outcome:
+        for step in self._steps:
+            if step.scope == scope:
+                await self._start_step(step)
+            elif scope == "prim" and step.scope == "both" and step.resource.promotes():
+                await self._promote(step)
+        self._on.add(scope)
+        self._watching.start(scope, [step for step in self._steps if step.scope == scope])
+        return Outcome(ok=True)
+
+    async def _start_step(self, step: Step) -> None:
+        self._begun.append(step)
+        self._on_step(step, "starting", "")
+        timeout_s = step.resource.config.start_timeout.seconds
+        trouble = await _attempt(step.resource.start(), timeout_s, "the start")
+        if trouble:
+            self._on_step(step, "failed", trouble)
+            raise StartError(step, trouble)
+        step.started = True
+        self._on_step(step, "started", "")
+
+    async def _promote(self, step: Step) -> None:
+        self._begun.append(step)
+        trouble = await _attempt(step.resource.promote(), step.resource.config.start_timeout.seconds, "the promotion")
+        if trouble:
+            raise StartError(step, trouble)
+        step.promoted = True
+
+    async def _stop(self, scope: Scope, force: bool) -> Outcome:
+        await self._watching.stop(scope)
+        self._on.discard(scope)
+        concerned = [
+            step
+            for step in self._steps
+            if (step.scope == scope and step.started) or (scope == "prim" and step.promoted)
+        ]
+        return await self._stop_steps(concerned, force=force, demote=scope == "prim")
+
+    async def _stop_steps(self, steps: Sequence[Step], *, force: bool, demote: bool = True) -> Outcome:
+        result = Outcome(ok=True)
+        for step in reversed(steps):
+            if demote and step.scope == "both" and (step.promoted or step.resource.promotes()):
+                trouble = await self._demote(step, force)
+                if step.started and step not in self._begun:
+                    result = result if not trouble else Outcome(False, step.name, trouble, stuck=True)
+                    continue
+            trouble = await self._stop_step(step, force)
+            if trouble:
+                result = Outcome(False, step.name, trouble, stuck=True)
+        return result
+
+    async def _demote(self, step: Step, force: bool) -> str:
+        trouble = await _attempt(step.resource.demote(force), step.resource.config.stop_timeout.seconds, "the demotion")
+        if trouble and not force:
+            trouble = await _attempt(
+                step.resource.demote(True), step.resource.config.force_stop_timeout.seconds, "the forced demotion"
+            )
+        step.promoted = bool(trouble)
+        return trouble
+
+    async def _stop_step(self, step: Step, force: bool) -> str:
+        """Gracefully, then by force. Return why it may still run, or nothing."""
+        config = step.resource.config
+        self._on_step(step, "stopping", "by force" if force else "")
+        trouble = "" if force else await _attempt(step.resource.stop(False), config.stop_timeout.seconds, "the stop")
+        if force or trouble:
+            if trouble:
+                self._on_step(step, "stopping", f"by force: {trouble}")
+            trouble = await _attempt(step.resource.stop(True), config.force_stop_timeout.seconds, "the forced stop")
+        step.started = bool(trouble)
+        self._on_step(step, "failed" if trouble else "stopped", trouble)
+        return trouble
+
+    async def _restart(self) -> Outcome:
+        await self._watching.stop(*(self._on - {"pre"}))
+        again = [step for step in self._steps if step.started and step.scope != "pre" and step.resource.restarts]
+        outcome = await self._stop_steps(again, force=False, demote=False)
+        if not outcome.ok:
+            return outcome
+        for step in again:
+            await self._start_step(step)
+        for scope in sorted(self._on - {"pre"}):
+            self._watching.start(scope, [step for step in self._steps if step.started and step.scope == scope])
+        return Outcome(ok=True)
+
+    async def _clean_up(self) -> Outcome:
+        await self._watching.stop_all()
+        self._on.clear()
+        result = Outcome(ok=True)
+        for step in reversed(self._steps):
+            trouble = await self._stop_step(step, force=True)
+            step.promoted = False
+            if trouble:
+                result = Outcome(False, step.name, trouble, stuck=True)
+        return result
+
+    async def _tell(self, change: Transition) -> Outcome:
+        for step in self._steps:
+            trouble = await _attempt(step.resource.transition(change), 10.0, "the transition script")
+            if trouble:
+                self._on_step(step, "warning", trouble)
+        return Outcome(ok=True)
+
+    async def end(self) -> Outcome:
+        """The daemon is gone: stop everything by force."""
+        return await self._clean_up()
+
+
+async def _attempt(work: Awaitable[None], timeout_s: float, what: str) -> str:
+    """Return why it failed, or nothing. The work is cancelled at the limit."""
+    try:
+        await asyncio.wait_for(work, timeout_s)
+    except TimeoutError:
+        return f"{what} took longer than {timeout_s:g} s"
+    except Exception as error:  # a plugin's door: whatever it raises is a failed start or stop
+        return str(error) or f"{what} failed: {type(error).__name__}"
+    return ""
