@@ -1,0 +1,112 @@
+"""The command `safekit lab`: a thin layer over safekit_lab.Lab."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import foreground, state
+from .error import LabError
+from .fault import fault
+from .lab import Lab
+from .layout import Bind, parse_size
+from .options import Name, Output, errors_for_people
+from .report import Format, Row, show
+
+app = typer.Typer(help="Nodes on this machine, as namespaces: a cluster to try, kill, freeze and cut off.", no_args_is_help=True)
+app.add_typer(fault, name="fault")
+Node = Annotated[str, typer.Argument(help="node1, node2, … or client1, …", metavar="NODE")]
+
+
+@app.command()
+def up(
+    nodes: Annotated[int, typer.Option(help="How many nodes.")] = 2,
+    clients: Annotated[int, typer.Option(help="How many clients: machines outside the cluster.")] = 0,
+    networks: Annotated[int, typer.Option(help="How many networks; every machine is on each.")] = 1,
+    name: Name = "lab",
+    ipv6: Annotated[bool, typer.Option(help="IPv6 addresses beside IPv4.")] = True,
+    mtu: Annotated[int, typer.Option(help="Bytes.")] = 1500,
+    disk: Annotated[Path | None, typer.Option(help="Keep the nodes' changes in this directory, for a real disk's fsync.")] = None,
+    disk_size: Annotated[str, typer.Option(help="Size of each node's disk in memory, such as 512M.")] = "512M",
+    bind: Annotated[list[str] | None, typer.Option(help="SOURCE[:TARGET[:rw]] of the host, in every node.")] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Start a lab and return when all its nodes have booted."""
+    with errors_for_people():
+        lab = Lab.up(
+            nodes,
+            clients=clients,
+            networks=networks,
+            name=name,
+            ipv6=ipv6,
+            mtu=mtu,
+            disk=disk,
+            disk_size_bytes=parse_size(disk_size),
+            binds=[_parse_bind(text) for text in bind or ()],
+            outlive=True,
+        )
+        show(_rows(lab), output)
+
+
+@app.command()
+def down(name: Name = "lab") -> None:
+    """Take a lab down: every process, mount and interface of it is gone."""
+    with errors_for_people():
+        Lab.find(name).down()
+
+
+@app.command("list")
+def list_(output: Output = Format.TABLE) -> None:
+    """The labs that are up, and their nodes. Sweeps what a killed lab left."""
+    with errors_for_people():
+        for swept in state.sweep():
+            print(f"swept what was left of lab {swept}: its keeper had died", file=sys.stderr)
+        show([row for folder in state.labs() for row in _rows(Lab.find(folder.name))], output)
+
+
+@app.command("exec")
+def exec_(
+    node: Node,
+    command: Annotated[list[str], typer.Argument(metavar="CMD…")],
+    background: Annotated[bool, typer.Option(help="Return at once; the command runs on until its node dies.")] = False,
+    cwd: Annotated[str, typer.Option(help="Working directory in the node.")] = "/",
+    name: Name = "lab",
+) -> None:
+    """Run a command in a node; its exit code becomes this one's. Write -- before it: exec node1 -- ls -l."""
+    with errors_for_people():
+        folder = state.find(name)
+        if background:
+            print(foreground.leave_behind(folder, node, command, cwd))
+            return
+        code = foreground.run(folder, node, command, cwd)
+    raise typer.Exit(code)
+
+
+@app.command()
+def shell(node: Node, name: Name = "lab") -> None:
+    """Open a shell in a node."""
+    with errors_for_people():
+        code = foreground.run(state.find(name), node, [os.environ.get("SHELL", "/bin/sh")], "/root")
+    raise typer.Exit(code)
+
+
+@app.command()
+def start(node: Node, name: Name = "lab") -> None:
+    """Boot a crashed node: its disk as it was, /run and /tmp empty."""
+    with errors_for_people():
+        Lab.find(name).node(node).boot()
+
+
+def _rows(lab: Lab) -> list[Row]:
+    return [{"lab": lab.name, **status.model_dump(mode="json")} for status in lab.statuses()]
+
+
+def _parse_bind(text: str) -> Bind:
+    source, _, rest = text.partition(":")
+    target, _, mode = rest.partition(":")
+    if mode not in ("", "ro", "rw"):
+        raise LabError(f"--bind {text}: {mode!r} is neither ro nor rw; write SOURCE[:TARGET[:rw]]")
+    path = Path(source).resolve()
+    return Bind(source=path, target=Path(target) if target else path, writable=mode == "rw")
