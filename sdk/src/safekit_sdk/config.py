@@ -29,6 +29,12 @@ class CheckerConfig(Config):
     start_after: Duration = Duration(0)
     """Time after the start of the module before its first check."""
 
+    @property
+    def patience_s(self) -> float:
+        """How long a check waits for the thing it watches: nine tenths of `timeout`, so that a silence is
+        told as evidence before the host takes the check itself for hung."""
+        return self.timeout.seconds * 0.9
+
 
 class ResourceConfig(Config):
     name: Ident | None = None
