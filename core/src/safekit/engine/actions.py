@@ -23,6 +23,8 @@ class Phase(StrEnum):
     STOP_SEC = "stop_sec"
     RESTART = "restart"
     """Stop back, then start forward, the started resources that take part in a restart."""
+    RECONFIGURE = "reconfigure"
+    """Take over the configuration loaded last: stop back what is gone or changed, start forward what is new."""
     CLEANUP = "cleanup"
     """Force-stop everything, whatever was started by whom."""
 

@@ -20,6 +20,8 @@ class Command(StrEnum):
     SECOND = "second"
     FAILOVER_ON = "failover-on"
     FAILOVER_OFF = "failover-off"
+    SHUTDOWN = "shutdown"
+    """Stop because the daemon ends; what the operator wants to run stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
