@@ -46,6 +46,8 @@ class Resource(Plugin[R]):
     restarts: ClassVar[bool] = True
     """Whether the action `restart` stops and starts it. False for what clients need while the application
     restarts, such as an address."""
+    change: Transition = Transition("", "", "")
+    """The change of state that the present call belongs to. Set by the host before it calls."""
 
     async def start(self) -> None:
         """Started when it returns, or an exception that says why not. `stop` follows a failed start."""
