@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 from . import kernel, rootfs, wires
@@ -41,10 +42,10 @@ class Birth:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What all nodes of a lab stand on."""
+    """What a node stands on. cgroup: whether it has a group of its own, to see as its root."""
 
     spec: LabSpec
-    lower: rootfs.Path
+    lower: Path
     cgroup: bool
 
 

@@ -10,34 +10,34 @@ from collections.abc import Sequence
 from . import inside
 from .error import LabError
 from .inside import Command
-from .state import LabDir
+from .node import Node
 
 _NOT_FOUND = 127
 _SIGNALLED = 128
 _DETACH_S = 10.0
 
 
-def run(folder: LabDir, node: str, argv: Sequence[str], cwd: str) -> int:
+def run(node: Node, argv: Sequence[str], cwd: str) -> int:
     """Return the exit code as a shell would: 128 + N for signal N, 127 for a command that is not there."""
     try:
-        process = inside.start(folder, node, Command(argv, cwd=cwd, own_session=False))
+        process = inside.start(node.folder, node.name, Command(argv, cwd=cwd, own_session=False))
     except (FileNotFoundError, PermissionError) as error:
-        return _complain(node, error)
+        return _complain(node.name, error)
     _leave_signals_to(process)
     code = process.wait()
     _take_terminal_back()
     return code if code >= 0 else _SIGNALLED - code
 
 
-def leave_behind(folder: LabDir, node: str, argv: Sequence[str], cwd: str) -> str:
+def leave_behind(node: Node, argv: Sequence[str], cwd: str) -> str:
     """Start a command as a child of the node's own init; return the host's file that gets its output."""
-    descriptor, path = tempfile.mkstemp(prefix=f"{node}-", suffix=".log", dir=folder.output)
+    descriptor, path = tempfile.mkstemp(prefix=f"{node.name}-", suffix=".log", dir=node.folder.output)
     with os.fdopen(descriptor, "wb") as file:
         command = Command(
             ["setsid", "--fork", "--", *argv], cwd=cwd, stdin=subprocess.DEVNULL, stdout=file, stderr=file
         )
-        if inside.start(folder, node, command).wait(_DETACH_S) != 0:
-            raise LabError(f"{node}: could not start {argv[0]}; see {path}")
+        if inside.start(node.folder, node.name, command).wait(_DETACH_S) != 0:
+            raise LabError(f"{node.name}: could not start {argv[0]}; see {path}")
     return path
 
 

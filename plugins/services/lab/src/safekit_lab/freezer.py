@@ -1,4 +1,4 @@
-"""Stop and continue all processes of a node: at once through its cgroup, or one by one with signals where there is none."""
+"""Stop and continue all processes of a node: at once through its cgroup, or one by one where there is none."""
 
 import os
 import signal

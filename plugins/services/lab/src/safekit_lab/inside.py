@@ -72,6 +72,7 @@ def _open_running(lab: LabDir, node: str) -> int:
 def _enter_and_start(pidfd: int, command: Command) -> subprocess.Popen[bytes]:
     kernel.unshare(kernel.CLONE_FS)
     kernel.setns(pidfd, _NAMESPACES)
+    kernel.give_up_clock()
     return subprocess.Popen(
         command.argv,
         cwd=command.cwd,

@@ -12,11 +12,25 @@ from pathlib import Path
 from . import control, kernel, state
 from .error import LabError
 from .layout import LabSpec
-from .messages import REQUEST, Boot, Crash, Describe, Down, FillDisk, FreeDisk, Freeze, Lose, Reply, Request, Thaw
+from .messages import (
+    REQUEST,
+    Boot,
+    Crash,
+    Describe,
+    Down,
+    FillDisk,
+    FreeDisk,
+    Freeze,
+    Lose,
+    Reply,
+    Request,
+    Thaw,
+)
 from .state import LabDir
 from .world import World
 
 _CLIENT_S = 5.0
+UP = "up"
 _READABLE = select.POLLIN
 
 
@@ -66,7 +80,9 @@ class Keeper:
     def _reply(self, data: bytes) -> Reply:
         try:
             self._carry_out(REQUEST.validate_json(data))
-        except (LabError, OSError, ValueError) as error:
+        except LabError as error:
+            return Reply(error=str(error))
+        except (OSError, ValueError) as error:
             traceback.print_exc()
             return Reply(error=str(error))
         return Reply(nodes=self._world.statuses())
@@ -105,7 +121,7 @@ def _signals_as_descriptor(*numbers: signal.Signals) -> socket.socket:
     return ours
 
 
-def _keep(folder: LabDir, lock: int, ready: int) -> None:
+def _keep(folder: LabDir, lock: int, announce: Callable[[str], None]) -> None:
     spec = LabSpec.model_validate_json(folder.spec.read_text())
     owner = os.pidfd_open(spec.owner_pid) if spec.owner_pid else None
     os.write(lock, str(os.getpid()).encode())
@@ -113,8 +129,7 @@ def _keep(folder: LabDir, lock: int, ready: int) -> None:
     try:
         world.build()
         keeper = Keeper(world, folder, owner)
-        os.write(ready, b"up")
-        os.close(ready)
+        announce(UP)
         keeper.serve()
     finally:
         world.destroy()
@@ -122,19 +137,26 @@ def _keep(folder: LabDir, lock: int, ready: int) -> None:
 
 
 def main() -> None:
-    """Arguments: the lab's folder, the descriptor of its lock, the descriptor to say "up" (or what failed) on."""
+    """Arguments: the lab's folder, the descriptor of its lock, the descriptor to say UP (or what failed) on."""
     folder, lock, ready = LabDir(Path(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3])
     if os.fork() != 0:
         os._exit(0)
     kernel.name_process("lab-keeper")
-    for descriptor in (lock, ready):
-        os.set_inheritable(descriptor, False)
-    try:
-        _keep(folder, lock, ready)
-    except (LabError, OSError) as error:
-        traceback.print_exc()
-        os.write(ready, str(error).encode())
-        sys.exit(1)
+    os.set_inheritable(lock, False)
+    with os.fdopen(ready, "w") as starter:
+
+        def announce(text: str) -> None:
+            if not starter.closed:
+                starter.write(text)
+                starter.close()
+
+        os.set_inheritable(ready, False)
+        try:
+            _keep(folder, lock, announce)
+        except (LabError, OSError) as error:
+            traceback.print_exc()
+            announce(str(error))
+            sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The Linux calls that Python 3.11 does not wrap. The first public function that fails raises OSError with its errno."""
+"""The Linux calls that Python 3.11 does not wrap. All raise OSError with the errno."""
 
 import ctypes
 import os
@@ -25,6 +25,8 @@ MS_PRIVATE = 0x40000
 _MNT_DETACH = 0x2
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
+_PR_CAPBSET_DROP = 24
+_CAP_SYS_TIME = 25
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
@@ -46,7 +48,13 @@ def setns(descriptor: int, flags: int) -> None:
 
 
 def mount(source: str | Path, target: str | Path, kind: str = "", flags: int = 0, options: str = "") -> None:
-    arguments = (os.fsencode(source), os.fsencode(target), kind.encode() or None, flags, options.encode() or None)
+    arguments = (
+        os.fsencode(source),
+        os.fsencode(target),
+        kind.encode() or None,
+        flags,
+        options.encode() or None,
+    )
     _checked(_libc.mount(*arguments), f"mount {kind or source} on {target}")
 
 
@@ -66,6 +74,11 @@ def swap_root(new_root: Path) -> None:
 def die_with_parent() -> None:
     """Have the kernel send SIGKILL to this process when the thread that forked it ends."""
     _checked(_libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0), "prctl PR_SET_PDEATHSIG")
+
+
+def give_up_clock() -> None:
+    """What this thread executes from now on cannot set the clock, which belongs to the host."""
+    _checked(_libc.prctl(_PR_CAPBSET_DROP, _CAP_SYS_TIME, 0, 0, 0), "prctl PR_CAPBSET_DROP")
 
 
 def name_process(name: str) -> None:

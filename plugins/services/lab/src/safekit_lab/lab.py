@@ -1,6 +1,7 @@
 """The front door: start a lab, find one that is up, take it down."""
 
 import os
+import secrets
 import select
 import shutil
 import subprocess
@@ -16,6 +17,8 @@ from .error import LabError
 from .layout import Bind, LabSpec
 from .messages import Describe, Down, NodeStatus
 from .node import Node
+from .probe.record import Plan
+from .probe.run import Probe
 from .state import LabDir
 
 _START_S = 120.0
@@ -27,7 +30,7 @@ class Lab:
     """A running lab. As a context manager it goes down at the end of the block."""
 
     def __init__(self, folder: LabDir, spec: LabSpec) -> None:
-        self._folder = folder
+        self.folder = folder
         self.spec = spec
         machines = {machine.name: Node(folder, spec, machine) for machine in spec.machines}
         self._machines = machines
@@ -41,7 +44,7 @@ class Lab:
         *,
         clients: int = 0,
         networks: int = 1,
-        name: str = "lab",
+        name: str | None = None,
         ipv6: bool = True,
         mtu: int = 1500,
         disk: Path | None = None,
@@ -49,10 +52,13 @@ class Lab:
         binds: Sequence[Bind] = (),
         outlive: bool = False,
     ) -> "Lab":
-        """Start a lab and return when every node has booted. Unless outlive is set it ends with the calling process."""
+        """Start a lab and return when every node has booted. Unless outlive is set it ends with the calling process.
+
+        Without a name it gets one that no other lab has.
+        """
         try:
             spec = LabSpec(
-                name=name,
+                name=name or f"lab-{secrets.token_hex(3)}",
                 nodes=nodes,
                 clients=clients,
                 networks=networks,
@@ -88,11 +94,11 @@ class Lab:
 
     @property
     def name(self) -> str:
-        return self._folder.name
+        return self.folder.name
 
     @property
     def keeper_pid(self) -> int:
-        return int(self._folder.lock.read_text())
+        return int(self.folder.lock.read_text())
 
     def node(self, name: str) -> Node:
         """A node or a client."""
@@ -102,17 +108,37 @@ class Lab:
         return self.node(name)
 
     def statuses(self) -> tuple[NodeStatus, ...]:
-        return control.ask(self._folder, Describe()).nodes
+        return control.ask(self.folder, Describe()).nodes
+
+    def probe(
+        self,
+        target: str,
+        *,
+        source: str = "client1",
+        interval_s: float = 0.01,
+        timeout_s: float = 0.25,
+        duration_s: float = 3600.0,
+        server_header: str | None = None,
+        out: Path | None = None,
+    ) -> Probe:
+        """A client for a with statement: it asks target at a fixed pace until the block or duration_s ends.
+
+        target is http://HOST[:PORT]/PATH or tcp://HOST:PORT; out the host's file for the records, as JSON lines.
+        """
+        plan = Plan(target, interval_s, timeout_s, duration_s, server_header)
+        return Probe(self.node(source), plan, out)
 
     def down(self) -> None:
         """Kill every node and wait until nothing is left; do nothing if the lab is already down."""
-        if not self._folder.is_held():
+        if not self.folder.is_held():
             return
-        keeper = self._folder.open_keeper()
+        keeper = self.folder.open_keeper()
         try:
-            control.ask(self._folder, Down())
+            control.ask(self.folder, Down())
             if not select.select([keeper], [], [], _END_S)[0]:
-                raise LabError(f"the keeper of lab {self.name} has not ended after {_END_S:.0f} s; see {self._folder.log}")
+                raise LabError(
+                    f"the keeper of lab {self.name} has not ended after {_END_S:.0f} s; see {self.folder.log}"
+                )
         finally:
             os.close(keeper)
 
@@ -160,8 +186,13 @@ def _launch_keeper(folder: LabDir, lock: int) -> None:
     finally:
         os.close(listen)
     if said != "up":
-        hint = "it needs CAP_SYS_ADMIN and CAP_NET_ADMIN; in a container: --privileged"
-        raise LabError(f"lab {folder.name} did not start: {said or 'the keeper ended'} ({hint if 'permitted' in said else f'see {folder.log}'})")
+        raise LabError(f"lab {folder.name} did not start: {said or 'the keeper ended'}; {_hint(said)}")
+
+
+def _hint(said: str) -> str:
+    if "not permitted" in said:
+        return "it needs CAP_SYS_ADMIN and CAP_NET_ADMIN; in a container: --privileged"
+    return "if the kernel lacks something, it is namespaces, overlay, veth or bridge"
 
 
 def _last_word(listen: int) -> str:

@@ -1,16 +1,15 @@
 """What a lab is made of, and the names and addresses that follow from it. Pure."""
 
 import hashlib
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from .error import LabError
+from .terms import Role
 
-Role = Literal["node", "client"]
 _MAX_NODES = 150
 _FIRST_CLIENT_HOST = 200
 _MAX_CLIENTS = 50
@@ -85,7 +84,7 @@ def ipv6(machine: Machine, network: int) -> str:
 
 def ethernet(machine: Machine, network: int) -> str:
     """The same after every boot, as for a real card: the peers' ARP tables stay right."""
-    return f"{_ETHERNET_PREFIX}:{network:02x}:00:{machine.host >> 8:02x}:{machine.host & 0xff:02x}"
+    return f"{_ETHERNET_PREFIX}:{network:02x}:00:{machine.host >> 8:02x}:{machine.host & 0xFF:02x}"
 
 
 def port(machine_name: str, network: int) -> str:
@@ -118,14 +117,3 @@ def _hosts_lines(spec: LabSpec) -> Iterator[str]:
 
 def machine_id(spec: LabSpec, machine: Machine) -> str:
     return hashlib.sha256(f"{spec.name}/{machine.name}".encode()).hexdigest()[:32]
-
-
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-
-
-def parse_size(text: str) -> int:
-    """Bytes from 512M, 1G, 64K or a plain number."""
-    match = re.fullmatch(r"(\d+)([KMG]?)", text.upper())
-    if match is None:
-        raise LabError(f"{text!r} is not a size; write for example 512M or 2G")
-    return int(match[1]) * _UNITS[match[2]]

@@ -4,11 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
 
 from .layout import LabSpec, port
+from .terms import Direction
 
-Direction = Literal["in", "out", "both"]
 ALL = 100.0
 _LOSS_STEPS = 10_000
 

@@ -5,11 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from .layout import Role
-from .losses import Direction
+from .terms import Direction, NodeState, Role
 
 MAX_MESSAGE_BYTES = 1 << 20
-NodeState = Literal["running", "frozen", "crashed"]
 
 
 class _Message(BaseModel):

@@ -39,7 +39,9 @@ class Process:
     def wait(self, timeout_s: float) -> int:
         """Return the exit code; LabError if it has not ended in time (it goes on running)."""
         if not self._ended.wait(timeout_s):
-            raise LabError(f"{self.node}: {self._popen.args!r} has not ended after {timeout_s} s; its output: {self.output[-500:]}")
+            raise LabError(
+                f"{self.node}: {self._popen.args!r} has not ended after {timeout_s} s; its output: {self.output[-500:]}"
+            )
         return self._popen.returncode
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:

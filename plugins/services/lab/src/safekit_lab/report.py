@@ -3,7 +3,12 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .probe.summary import Summary
 
 Value = str | int | float | bool | None | Sequence["Value"] | Mapping[str, "Value"]
 Row = Mapping[str, Value]
@@ -24,6 +29,17 @@ def show(rows: Sequence[Row], form: Format) -> None:
             print("\n".join(_yaml(rows)))
         case Format.TABLE:
             _show_table(rows)
+
+
+def show_summary(summary: "Summary", form: Format) -> None:
+    """In a table the outages come below."""
+    fields = asdict(summary)
+    if form is not Format.TABLE:
+        show([fields], form)
+        return
+    lost = fields.pop("outages")
+    show([{"what": key, "value": value} for key, value in fields.items()], form)
+    show(lost, form)
 
 
 def _show_table(rows: Sequence[Row]) -> None:

@@ -11,7 +11,19 @@ from . import kernel
 from .layout import Bind, LabSpec, Machine, hosts_file, machine_id
 
 _VOLATILE = (Path("/dev"), Path("/proc"), Path("/run"), Path("/sys"), Path("/tmp"))
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "net/tun", "fuse", "kvm", "vhost-net", "loop-control")
+_DEVICES = (
+    "null",
+    "zero",
+    "full",
+    "random",
+    "urandom",
+    "tty",
+    "net/tun",
+    "fuse",
+    "kvm",
+    "vhost-net",
+    "loop-control",
+)
 _DEVICE_LINKS = {
     "fd": "/proc/self/fd",
     "stdin": "/proc/self/fd/0",
@@ -135,7 +147,8 @@ def _copy_device(host: Path, node: Path) -> None:
 
 def _needed_binds() -> list[Bind]:
     """What the running Python lives on and the overlay does not show: other mounts of the host, /tmp and /run."""
-    paths = {Path(entry).resolve() for entry in (sys.prefix, sys.base_prefix, *sys.path, Path(__file__).parent) if entry}
+    entries = (sys.prefix, sys.base_prefix, *sys.path, str(Path(__file__).parent))
+    paths = {Path(entry).resolve() for entry in entries if entry}
     hidden = sorted(path for path in paths if path.exists() and _hidden_from_overlay(path))
     return [Bind(source=path, target=path) for path in _outermost(hidden)]
 

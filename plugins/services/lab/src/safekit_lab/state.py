@@ -1,4 +1,4 @@
-"""The state directory: one folder a lab, held by its keeper through a lock that the kernel drops when the keeper ends."""
+"""The state directory: a folder a lab, held by its keeper through a lock that the kernel drops when it ends."""
 
 import fcntl
 import os

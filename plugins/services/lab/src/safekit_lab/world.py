@@ -12,11 +12,13 @@ from .boot import Birth, Ground
 from .error import LabError
 from .layout import LabSpec, Machine
 from .losses import Way, ruleset, ways
-from .messages import Lose, NodeState, NodeStatus
+from .messages import Lose, NodeStatus
 from .nft import load
 from .state import LabDir
+from .terms import NodeState
 
 _DEATH_S = 10.0
+_COLLECT_S = 0.2
 _POLL_S = 0.002
 
 
@@ -45,12 +47,13 @@ class World:
         self._folder = folder
         self._nodes: dict[str, Node] = {}
         self._losses: dict[Way, float] = {}
+        self._lower = folder.mounts
+        self._uncollected: set[int] = set()
 
     def build(self) -> None:
         kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWNET)
         self._make_cgroup()
-        lower = rootfs.prepare_keeper(self._folder.mounts)
-        self._ground = Ground(self._spec, lower, cgroup=self._folder.cgroup_link.is_symlink())
+        self._lower = rootfs.prepare_keeper(self._folder.mounts)
         wires.make_switch(self._spec)
         if self._spec.disk is not None:
             self._folder.disks_link.symlink_to(self._spec.disk / self._spec.name)
@@ -107,6 +110,7 @@ class World:
 
     def bury_dead(self) -> None:
         """Notice the nodes that ended on their own, such as by a reboot(2) inside."""
+        self._uncollected = {pid for pid in self._uncollected if not _has_ended(pid)}
         for node in self._nodes.values():
             if node.pid is not None and _has_ended(node.pid):
                 self._forget(node)
@@ -154,9 +158,9 @@ class World:
             self._show(self._nodes[birth.machine.name])
 
     def _conceive(self, node: Node) -> Birth:
-        birth = boot.conceive(self._ground, node.machine, node.disk)
-        node.pid = birth.pid
         group = self._folder.cgroup(node.machine.name)
+        birth = boot.conceive(Ground(self._spec, self._lower, group is not None), node.machine, node.disk)
+        node.pid = birth.pid
         if group is not None and freezer.make_cgroup(group):
             freezer.join_cgroup(group, birth.pid)
         return birth
@@ -167,7 +171,8 @@ class World:
             self._folder.entry(node.machine.name).unlink(missing_ok=True)
             os.kill(_pid(node), signal.SIGKILL)
         for node in nodes:
-            _wait_end(node)
+            if not _wait_end(node):
+                self._uncollected.add(_pid(node))
             self._forget(node)
 
     def _forget(self, node: Node) -> None:
@@ -213,13 +218,18 @@ def _has_ended(pid: int) -> bool:
         return True
 
 
-def _wait_end(node: Node) -> None:
-    deadline = time.monotonic() + _DEATH_S
-    while not _has_ended(_pid(node)):
-        if time.monotonic() > deadline:
-            raise LabError(
-                f"{node.machine.name} has not ended {_DEATH_S:.0f} s after SIGKILL: a process of it is stuck in the "
-                "kernel (ps, state D), or the parent of an exec into it does not collect it (state Z)"
-            )
-        time.sleep(_POLL_S)
+def _wait_end(node: Node) -> bool:
+    """Return when nothing of the node runs any more; False if its init waits for a stranger to collect its dead child.
 
+    pid_namespaces(7): an init does not end before the last process of its namespace has been waited for.
+    """
+    pid = _pid(node)
+    deadline = time.monotonic() + _DEATH_S
+    patience = time.monotonic() + _COLLECT_S
+    while not _has_ended(pid):
+        if time.monotonic() > patience and set(freezer.processes(pid)) <= {pid}:
+            return False
+        if time.monotonic() > deadline:
+            raise LabError(f"{node.machine.name} has not ended {_DEATH_S:.0f} s after SIGKILL; see ps for state D")
+        time.sleep(_POLL_S)
+    return True
