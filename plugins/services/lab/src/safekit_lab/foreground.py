@@ -4,8 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from . import inside
 from .error import LabError
@@ -29,10 +30,10 @@ def run(node: Node, argv: Sequence[str], cwd: str) -> int:
     return code if code >= 0 else _SIGNALLED - code
 
 
-def leave_behind(node: Node, argv: Sequence[str], cwd: str) -> str:
+def leave_behind(node: Node, argv: Sequence[str], cwd: str) -> Path:
     """Start a command as a child of the node's own init; return the host's file that gets its output."""
-    descriptor, path = tempfile.mkstemp(prefix=f"{node.name}-", suffix=".log", dir=node.folder.output)
-    with os.fdopen(descriptor, "wb") as file:
+    path = node.new_output()
+    with path.open("wb") as file:
         command = Command(
             ["setsid", "--fork", "--", *argv], cwd=cwd, stdin=subprocess.DEVNULL, stdout=file, stderr=file
         )
@@ -56,6 +57,6 @@ def _leave_signals_to(process: "subprocess.Popen[bytes]") -> None:
 
 def _take_terminal_back() -> None:
     """An interactive shell in the node made itself the terminal's foreground."""
-    if os.isatty(0):
-        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    with suppress(OSError):  # no terminal, or not the one that controls this session
         os.tcsetpgrp(0, os.getpgrp())

@@ -89,7 +89,7 @@ class Node:
 
         stdout and stderr go to one file of the host, in the lab's folder unless named.
         """
-        path = stdout or self._new_output()
+        path = stdout or self.new_output()
         with path.open("ab") as file:
             command = Command(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
             return Process(self.name, inside.start(self.folder, self.name, command), path)
@@ -161,7 +161,8 @@ class Node:
             _kill_session(process)
             raise
 
-    def _new_output(self) -> Path:
+    def new_output(self) -> Path:
+        """A new file of the host, in the lab's folder, for the output of a command."""
         descriptor, path = tempfile.mkstemp(prefix=f"{self.name}-", suffix=".log", dir=self.folder.output)
         os.close(descriptor)
         return Path(path)

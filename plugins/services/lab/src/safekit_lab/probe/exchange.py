@@ -39,15 +39,19 @@ class BadAnswerError(Exception):
 
 
 def resolve(url: str, server_header: str | None) -> Target:
-    """LabError for what is no http:// or tcp:// address, or a name that the client does not know."""
+    """A name's first address is taken, IPv4 before IPv6; for IPv6 write http://[ADDRESS]/.
+
+    LabError for what is no http:// or tcp:// address, or a name that the client does not know.
+    """
     parts = urlsplit(url)
     port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
     if parts.scheme not in ("http", "tcp") or parts.hostname is None or port is None:
         raise LabError(f"{url!r} cannot be probed; write http://HOST[:PORT]/PATH or tcp://HOST:PORT")
     try:
-        family, _, _, _, address = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)[0]
+        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         raise LabError(f"{parts.hostname}: {error.strerror}") from error
+    family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     request = f"GET {path} HTTP/1.0\r\nHost: {parts.netloc}\r\n\r\n".encode()  # 1.0: no chunks, no keep-alive
     header = server_header.lower().encode() if server_header else None

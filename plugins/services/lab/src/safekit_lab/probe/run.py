@@ -39,11 +39,11 @@ class Probe:
         command = [sys.executable, "-m", __package__ or "", self._plan.to_json()]
         self._process = self._node.start(command, stdout=self._out)
         deadline = time.monotonic() + _START_S + self._plan.timeout_s
-        while not self._process.output.endswith("\n"):
-            if self._process.returncode is not None or time.monotonic() > deadline:
-                self.stop()
-                raise LabError(f"the probe on {self._node.name} did not start: {self._process.output.strip()}")
+        while "\n" not in self._process.output and self._process.returncode is None and time.monotonic() < deadline:
             time.sleep(_POLL_S)
+        if not self._process.output.startswith("{"):
+            self.stop()
+            raise LabError(f"the probe on {self._node.name} did not start: {self._process.output.strip()}")
         return self
 
     def __exit__(

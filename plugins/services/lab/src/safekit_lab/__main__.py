@@ -1,0 +1,5 @@
+"""python -m safekit_lab."""
+
+from .cli import app
+
+app()
