@@ -54,6 +54,8 @@ class Plugin(Generic[C]):
 
     api: ClassVar[int] = 0
     config_model: ClassVar[type[Config]]
+    publishes: ClassVar[tuple[str, ...]] = ()
+    """Values that it sets with `context.set_value` and that rules may name: `("rfs.uptodate", "rfs.degraded")`."""
 
     def __init__(self, config: C, context: Context) -> None:
         self.config = config

@@ -46,6 +46,9 @@ class Resource(Plugin[R]):
     restarts: ClassVar[bool] = True
     """Whether the action `restart` stops and starts it. False for what clients need while the application
     restarts, such as an address."""
+    replicates: ClassVar[bool] = False
+    """Whether it replicates data and says so in the value `rfs.uptodate`: only a node where that is up may then
+    become primary."""
     change: Transition = Transition("", "", "")
     """The change of state that the present call belongs to. Set by the host before it calls."""
 
