@@ -57,12 +57,14 @@ class Runtime:
         now_s = time.monotonic()
         before = self.node
         self.node, actions = engine.step(before, event, now_s)
-        self._recorder.record(event, now_s, changed=self.node is not before or bool(actions))
+        changed = bool(actions) or self.node.modules is not before.modules
+        self._recorder.record(event, now_s, changed=changed)
         explained = tuple(action for action in actions if isinstance(action, Explain))
         for decision in explained:
             self._recorder.decided(decision, now_s)
-        if self.node is not before:
+        if changed:
             self._queue(actions)
+        if changed or self._timer is None:
             self._set_timer(now_s)
         return explained
 
@@ -82,7 +84,11 @@ class Runtime:
         due_s = engine.next_deadline(self.node)
         if due_s is not None:
             delay_s = max(due_s - now_s, 0.001)
-            self._timer = asyncio.get_running_loop().call_later(delay_s, self.submit, events.TimePassed())
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._timer_rang)
+
+    def _timer_rang(self) -> None:
+        self._timer = None
+        self.submit(events.TimePassed())
 
     async def commit(self) -> None:
         """Runs for ever: durable first, then published, then performed."""

@@ -39,6 +39,10 @@ class ModuleReport:
     """It was frozen or starved for longer than the loss time since it last heard its peer."""
     handover: bool = False
     """A swap: it has stopped being primary so that the receiver of this report becomes primary."""
+    claim: int = 0
+    """Non-zero: it wants to become primary, and does when the receiver has acknowledged this number."""
+    acknowledged: int = 0
+    """The last claim heard from the peer. While it stands, the sender neither claims nor becomes primary."""
     up_to_date: bool = True
     failover: bool = True
     signature: str = ""

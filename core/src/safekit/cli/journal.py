@@ -1,0 +1,112 @@
+"""`safekit log` and `safekit why`: the history, as it happened and as it was decided."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from safekit.cli.ask import ask, ask_nodes
+from safekit.cli.options import Output
+from safekit.cli.output import Format, console, rows, show
+from safekit_sdk import ConfigError
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(log)
+    app.command()(why)
+
+
+def log(
+    module: Annotated[str, typer.Argument(help="Only this module; every module and the node when absent.")] = "",
+    last: Annotated[int, typer.Option("-n", "--last", help="How many entries.", min=1, max=5000)] = 50,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until interrupted.")] = False,
+    everything: Annotated[bool, typer.Option("--events", help="Also every input of the engine.")] = False,
+    on: Annotated[str, typer.Option("--on", help="Of this node.")] = "",
+    output: Output = Format.TABLE,
+) -> None:
+    """Show what happened on a node: decisions, and what plugins said."""
+    kinds = ("decision", "log", "event") if everything else ("decision", "log")
+    found = _entries(on, module or None, kinds, last, 0)
+    show(found, output, _log_table)
+    while follow:
+        time.sleep(0.5)
+        after = found[-1]["id"] if found else 0
+        newer = _entries(on, module or None, kinds, 1000, after)
+        if newer:
+            console().print(_log_table(newer))
+            found = newer
+
+
+def why(
+    module: Annotated[str, typer.Argument(help="The module.")],
+    on: Annotated[str, typer.Option("--on", help="As this node saw it.")] = "",
+    back: Annotated[int, typer.Option("--back", help="Explain the change so many changes ago.", min=0)] = 0,
+    output: Output = Format.TABLE,
+) -> None:
+    """Explain the last change of a module: what was decided, by which rule, on which facts."""
+    decisions = _entries(on, module, ("decision",), 1000, 0)
+    changes = [entry for entry in decisions if _body(entry)["before"] != _body(entry)["after"]]
+    if len(changes) <= back:
+        raise ConfigError(
+            f"the history has no such change of module '{module}'", hint="`safekit log` shows what it has"
+        )
+    change = changes[-1 - back]
+    near = [entry for entry in decisions if change["id"] - 200 <= entry["id"] <= change["id"]][-6:]
+    show({"change": _body(change), "wall": change["wall"], "before": [_body(e) for e in near[:-1]]}, output, _why_text)
+
+
+def _entries(on: str, module: str | None, kinds: tuple[str, ...], last: int, after_id: int) -> list[dict[str, Any]]:
+    args = {"module": module, "kinds": kinds, "last": last, "after_id": after_id}
+    if not on:
+        return list(ask("entries", args))
+    from safekit.cli.ask import one_result
+
+    return list(one_result(ask_nodes("entries", args, (on,))))
+
+
+def _body(entry: dict[str, Any]) -> dict[str, Any]:
+    return dict(json.loads(entry["body"]))
+
+
+def _clock(wall: float) -> str:
+    return datetime.fromtimestamp(wall).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def _log_table(found: list[dict[str, Any]]) -> Any:
+    lines = [(_clock(entry["wall"]), entry["module"], *_log_line(entry)) for entry in found]
+    return rows("", ("TIME", "MODULE", "", "WHAT"), lines)
+
+
+def _log_line(entry: dict[str, Any]) -> tuple[str, str]:
+    body = _body(entry)
+    if entry["kind"] == "decision":
+        change = f" ({body['before']} → {body['after']})" if body["before"] != body["after"] else ""
+        return body["severity"], f"{body['decision']}{change} [dim]{body['rule']}[/dim]"
+    if entry["kind"] == "log":
+        return entry["type"], str(body["line"])
+    return "event", f"[dim]{entry['type']} {entry['body'][:300]}[/dim]"
+
+
+def _why_text(found: dict[str, Any]) -> Any:
+    from rich.text import Text
+
+    change = found["change"]
+    text = Text()
+    text.append(f"{_clock(found['wall'])}  {change['before']} → {change['after']}\n", style="bold")
+    text.append(f"{change['decision']}\n")
+    text.append(f"rule: {change['rule']}\n")
+    for name, fact in change["facts"].items():
+        text.append(f"  {name}: {fact}\n")
+    for other in change["considered"]:
+        text.append(f"not taken: {other}\n")
+    if change["prevent"]:
+        text.append(f"what would have prevented it: {change['prevent']}\n")
+    if found["before"]:
+        text.append("before that:\n")
+        for decision in found["before"]:
+            text.append(f"  {decision['decision']} ({decision['rule']})\n", style="dim")
+    return text

@@ -1,0 +1,206 @@
+"""The configuration in force on this node: the cluster, and each module's compiled form with its revision."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict
+
+from safekit.bus import messages
+from safekit.bus.keys import KeyPair
+from safekit.bus.nodes import Listening, PeerAddress
+from safekit.config.cluster import Cluster
+from safekit.config.compiled import CompiledModule
+from safekit.config.store import Store
+from safekit.engine.spec import MembershipSpec, ModuleSpec
+from safekit.settings import Settings
+from safekit_sdk import ConfigError, PluginError
+
+COMPILE_S: Final = 30.0
+MAX_COMPILED_BYTES: Final = messages.MAX_HOST_BYTES - 65536
+
+
+class Installed(BaseModel):
+    """What `var/installed/NAME.json` holds: the compiled form belongs to exactly one digest of the files."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    revision: int
+    digest: str
+    compiled: CompiledModule
+
+    @property
+    def signature(self) -> str:
+        return f"{self.revision}.{self.digest[:12]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Compilation:
+    compiled: CompiledModule
+    findings: tuple[str, ...]
+    """What on this machine would make a start fail."""
+    warnings: tuple[str, ...]
+
+
+class Configuration:
+    def __init__(self, settings: Settings, pair: KeyPair) -> None:
+        self._settings = settings
+        self._pair = pair
+        self.cluster = Cluster.load(settings.cluster_file)
+        self.node = self._own_name()
+        self.store = Store(settings.etc, settings.var)
+        self.modules: dict[str, Installed] = {}
+
+    def _own_name(self) -> str:
+        for node in self.cluster.nodes:
+            if node.public_key == self._pair.public:
+                return node.name
+        raise ConfigError(
+            "this node's key is not in the cluster file: it belongs to another cluster, or was removed",
+            where=str(self._settings.cluster_file),
+            hint="let the node join again: `safekit cluster join TOKEN`",
+        )
+
+    def _installed_file(self, module: str) -> Path:
+        return self._settings.var / "installed" / f"{module}.json"
+
+    async def load_modules(self) -> list[str]:
+        """Read every module in force. Return one sentence for each that cannot be used; the others go on."""
+        troubles = []
+        for module in self.store.modules():
+            try:
+                self.modules[module] = await self._load(module)
+            except Exception as error:  # one broken module is not to keep the others from running
+                troubles.append(f"module '{module}' cannot be used: {error}")
+        return troubles
+
+    async def _load(self, module: str) -> Installed:
+        digest = self.store.digest(module)
+        path = self._installed_file(module)
+        if path.exists():
+            installed = Installed.model_validate_json(path.read_bytes())
+            if installed.digest == digest:
+                return installed
+            revision = installed.revision + 1
+        else:
+            revision = 1
+        compilation = await self.compile(module, self.store.directory(module))
+        return self.remember(module, revision, digest, compilation.compiled)
+
+    def remember(self, module: str, revision: int, digest: str, compiled: CompiledModule) -> Installed:
+        installed = Installed(revision=revision, digest=digest, compiled=compiled)
+        path = self._installed_file(module)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _write_durably(path, installed.model_dump_json().encode())
+        self.modules[module] = installed
+        return installed
+
+    def forget(self, module: str) -> None:
+        self.modules.pop(module, None)
+        self._installed_file(module).unlink(missing_ok=True)
+
+    def adopt_cluster(self, cluster: Cluster) -> None:
+        """Take a newer cluster file; ConfigError when it is another cluster's or has no place for this node."""
+        if cluster.id != self.cluster.id:
+            raise ConfigError("this is the configuration of another cluster; it was refused")
+        cluster.save(self._settings.cluster_file)
+        self.cluster = cluster
+
+    async def compile(self, module: str, directory: Path) -> Compilation:
+        """Compile a module's files in a process of its own, which may import plugins and is bounded in time."""
+        request = {
+            "module": module,
+            "directory": str(directory),
+            "nodes": [node.name for node in self.cluster.nodes],
+            "node": self.node,
+        }
+        answer = await _in_another_process(json.dumps(request).encode())
+        if answer.get("error"):
+            messages.raise_body(messages.ErrorBody.model_validate(answer["error"]))
+        return Compilation(
+            CompiledModule.model_validate(answer["compiled"]), tuple(answer["findings"]), tuple(answer["warnings"])
+        )
+
+    def membership(self) -> MembershipSpec:
+        """The tightest heartbeat that any module asks for serves all of them."""
+        heartbeats = [installed.compiled.heartbeat for installed in self.modules.values()]
+        return MembershipSpec(
+            node=self.node,
+            peers=tuple(node.name for node in self.cluster.nodes if node.name != self.node),
+            networks=tuple(network.name for network in self.cluster.networks),
+            heartbeat_interval_s=min((h.interval.seconds for h in heartbeats), default=0.1),
+            lost_after_s=min((h.lost_after.seconds for h in heartbeats), default=1.0),
+        )
+
+    def specs(self) -> tuple[ModuleSpec, ...]:
+        """The modules that this node has a part in."""
+        specs = ((installed.compiled.to_spec(), installed) for installed in self.modules.values())
+        return tuple(replace(spec, signature=i.signature) for spec, i in specs if self.node in spec.nodes)
+
+    def listening(self) -> set[Listening]:
+        own = next(node for node in self.cluster.nodes if node.name == self.node)
+        return {
+            Listening(network.name, own.addresses[network.name], network.port)
+            for network in self.cluster.networks
+            if network.name in own.addresses
+        }
+
+    def peers(self) -> set[PeerAddress]:
+        return {
+            PeerAddress(node.name, network.name, node.addresses[network.name], network.port, node.public_key)
+            for node in self.cluster.nodes
+            for network in self.cluster.networks
+            if node.name != self.node and network.name in node.addresses
+        }
+
+
+async def _in_another_process(request: bytes) -> dict[str, Any]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "safekit.host",
+        "--compile",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        limit=MAX_COMPILED_BYTES,
+        start_new_session=True,
+    )
+    try:
+        out, _ = await asyncio.wait_for(process.communicate(request), COMPILE_S)
+    except TimeoutError:
+        raise PluginError(
+            f"compiling took longer than {COMPILE_S:g} s: a plugin hangs while it is imported",
+            hint="`safekit plugins list` shows the packages; remove the last one installed",
+        ) from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+    try:
+        answer: dict[str, Any] = json.loads(out)
+    except ValueError:
+        raise PluginError(
+            f"compiling ended with exit code {process.returncode} and no result: a plugin ends the process",
+            hint="run `safekit validate` on this node to see which",
+        ) from None
+    return answer
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    temporary = path.with_suffix(".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

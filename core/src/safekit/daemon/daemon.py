@@ -1,0 +1,260 @@
+"""Joins the parts of safekitd: engine, hosts, node bus, control socket, configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import fcntl
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+import zmq.asyncio
+
+from safekit import engine
+from safekit.bus import keys
+from safekit.bus.control import ControlServer
+from safekit.bus.messages import Notify
+from safekit.bus.nodes import NodeBus
+from safekit.config.compiled import CompiledModule
+from safekit.daemon.configuration import Configuration
+from safekit.daemon.hosts import HostReports, Hosts, cgroup_for
+from safekit.daemon.joining import Joining
+from safekit.daemon.node_operations import NodeOperations
+from safekit.daemon.operations import Operations
+from safekit.daemon.pace import be_realtime, keep_pace
+from safekit.daemon.recorder import Recorder
+from safekit.daemon.rollout import Rollout
+from safekit.daemon.runtime import Runtime
+from safekit.engine import actions, events
+from safekit.engine.actions import Action, Explain
+from safekit.engine.reports import Heartbeat
+from safekit.journal import FactStore, History
+from safekit.settings import Settings
+from safekit_sdk import ConfigError
+
+log = structlog.get_logger("daemon")
+INCARNATION_KEY: Final = "incarnation"
+
+
+class Daemon:
+    """One per node. ConfigError at the start when the node is not set up, or another daemon runs."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        settings.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = _only_one(settings.run / "safekitd.lock")
+        pair = keys.load(settings.key_file)
+        self.configuration = Configuration(settings, pair)
+        self._facts = FactStore(settings.var / "facts.db")
+        self.history = History(settings.var / "history.db")
+        self.recorder = Recorder(self.history, self._next_incarnation(), self._decided)
+        self.runtime = Runtime(self.configuration.node, self._facts, self.recorder, self._perform)
+        self._context = zmq.asyncio.Context()
+        reports = HostReports(self.runtime.submit, self.recorder.said, self._compiled)
+        self.hosts = Hosts(self._context, settings, reports)
+        self.operations = Operations()
+        self.bus = NodeBus(self._context, pair, self._heard, self.operations.remote)
+        self._control = ControlServer(self._context, settings.control_socket, self.operations.local)
+        self.rollout = Rollout(self.configuration, self.bus, self._module_changed, self._is_stopped)
+        self._joining = Joining(self._context, pair, self.configuration, self.bus, self.cluster_changed)
+        self.started = time.time()
+        self._end = asyncio.Event()
+        self.end_reason = ""
+
+    def _next_incarnation(self) -> int:
+        before = self._facts.load(INCARNATION_KEY)
+        incarnation = int(before or b"0") + 1
+        self._facts.save(INCARNATION_KEY, str(incarnation).encode())
+        return incarnation
+
+    async def run(self) -> None:
+        """Serve until a signal, then stop what runs here (the peers take it over) and end."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._end.set)
+        await self._set_out()
+        loops = [
+            asyncio.create_task(self.runtime.commit(), name="commit"),
+            asyncio.create_task(keep_pace(self.runtime, self.bus, self._interval_s), name="pace"),
+        ]
+        end = asyncio.create_task(self._end.wait())
+        try:
+            await asyncio.wait([end, *loops], return_when=asyncio.FIRST_COMPLETED)
+            for broken in (task for task in loops if task.done()):
+                log.error("the daemon ends", loop=broken.get_name(), error=str(broken.exception()))
+            if not any(task.done() for task in loops):
+                await self._stop_modules()
+        finally:
+            await self._close([*loops, end])
+
+    async def _set_out(self) -> None:
+        for trouble in await self.configuration.load_modules():
+            log.error(trouble)
+            self.recorder.said("", "alarm", trouble)
+        refused = be_realtime() if self.settings.realtime else ["switched off by SAFEKIT_REALTIME"]
+        NodeOperations(self).register(self.operations)
+        self.rollout.register(self.operations)
+        self._joining.register(self.operations)
+        self.bus.start()
+        self.bus.configure(self.configuration.listening(), self.configuration.peers())
+        self.hosts.start()
+        self.runtime.submit(events.Configured(self.configuration.membership(), self.configuration.specs()))
+        self.runtime.submit(events.Started(self.recorder.incarnation, boot=self._first_since_boot()))
+        self._control.start()
+        log.info("safekitd runs", node=self.configuration.node, incarnation=self.recorder.incarnation, without=refused)
+        self.recorder.said("", "info", f"safekitd started (incarnation {self.recorder.incarnation})")
+
+    def _first_since_boot(self) -> bool:
+        """The run directory is emptied by a boot."""
+        marker = self.settings.run / "booted"
+        first = not marker.exists()
+        marker.touch()
+        return first
+
+    async def _stop_modules(self) -> None:
+        """Hand over before going: a stop that does not change what the operator wants to run."""
+        bounds = [spec.stop_bound_s for spec in self.configuration.specs()]
+        for spec in self.configuration.specs():
+            self.runtime.submit(events.CommandGiven(spec.name, events.Command.SHUTDOWN, by="safekitd"))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._all_stopped(), max(bounds, default=0.0))
+
+    async def _all_stopped(self) -> None:
+        while not all(self._is_stopped(name) for name in self.configuration.modules):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+    async def _close(self, tasks: list[asyncio.Task[Any]]) -> None:
+        with contextlib.suppress(Exception):
+            await self._control.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._joining.close()
+        await self.hosts.close()
+        await self.bus.close()
+        self.runtime.close()
+        self.recorder.said("", "info", "safekitd ended")
+        self.history.close()
+        self._facts.close()
+        self._context.term()
+
+    def _interval_s(self) -> float:
+        return self.configuration.membership().heartbeat_interval_s
+
+    def _heard(self, network: str, heartbeat: Heartbeat) -> None:
+        self.runtime.submit(events.HeartbeatHeard(network, heartbeat))
+        for module, report in heartbeat.modules:
+            self.rollout.heard_of(heartbeat.node, module, report.signature)
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case actions.RunPipeline():
+                if "takeover" in action.cause:
+                    arguments = {"module": action.module, "epoch": action.epoch, "why": action.cause}
+                    self._tell_observers(action.module, "failover_started", arguments)
+                self.hosts.run(action)
+            case actions.StartHost():
+                self.hosts.begin(action.module)
+            case actions.StopHost():
+                self.hosts.end(action.module)
+            case actions.KillHost():
+                self.hosts.kill(action.module, action.reason)
+            case actions.Publish():
+                self.bus.send_beat(self.runtime.heartbeat())
+            case actions.Explain():
+                pass  # recorded when it was decided
+
+    def _decided(self, decision: Explain) -> None:
+        fields = {"module": decision.module, "rule": decision.rule, "before": decision.before, "after": decision.after}
+        log.info(decision.decision, severity=decision.severity, **{k: v for k, v in fields.items() if v})
+        if decision.before != decision.after:
+            arguments = {
+                "module": decision.module,
+                "before": decision.before,
+                "after": decision.after,
+                "why": decision.decision,
+            }
+            self._tell_observers(decision.module, "state_changed", arguments)
+
+    def _tell_observers(self, module: str, hook: str, arguments: dict[str, Any]) -> None:
+        self.hosts.notify(module, Notify(hook=hook, arguments={**arguments, "node": self.configuration.node}))
+
+    def _compiled(self, module: str) -> tuple[dict[str, Any], dict[str, str]]:
+        installed = self.configuration.modules[module]
+        cgroup = cgroup_for(self.configuration.node, module)
+        settings = {
+            "node": self.configuration.node,
+            "var_dir": str(self.settings.var),
+            "run_dir": str(self.settings.run),
+            "etc_dir": str(self.settings.etc),
+            "cgroup": str(cgroup or ""),
+        }
+        return installed.compiled.model_dump(mode="json"), settings
+
+    def _module_changed(self, module: str, compiled: CompiledModule | None) -> None:
+        if compiled is not None:
+            self.hosts.reload(module)
+        self.runtime.submit(events.Configured(self.configuration.membership(), self.configuration.specs()))
+
+    def cluster_changed(self) -> None:
+        self.bus.configure(self.configuration.listening(), self.configuration.peers())
+        self.runtime.submit(events.Configured(self.configuration.membership(), self.configuration.specs()))
+
+    def _is_stopped(self, module: str) -> bool:
+        report = dict(engine.reports(self.runtime.node)).get(module)
+        return report is None or (report.state == "STOP" and not report.active and report.readiness != "Transient")
+
+    def describe(self) -> dict[str, Any]:
+        """This node, its peers as it sees them, and its modules, as plain values."""
+        node = self.runtime.node
+        modules = [self._describe_module(name) for name in sorted(self.configuration.modules)]
+        return {
+            "node": self.configuration.node,
+            "cluster": self.configuration.cluster.name,
+            "incarnation": self.recorder.incarnation,
+            "started": self.started,
+            "pid": os.getpid(),
+            "alarms": self._alarms(),
+            "peers": [dataclasses.asdict(peer) for peer in engine.peers(node, time.monotonic())],
+            "modules": [module for module in modules if module],
+        }
+
+    def _describe_module(self, name: str) -> dict[str, Any]:
+        view = engine.view(self.runtime.node, name, time.monotonic())
+        if view is None:
+            return {}
+        installed = self.configuration.modules[name]
+        return {
+            **dataclasses.asdict(view),
+            "kind": installed.compiled.kind,
+            "revision": installed.revision,
+            "steps": self.hosts.steps(name),
+        }
+
+    def _alarms(self) -> list[str]:
+        found = [self.runtime.storage_trouble, self.history.trouble]
+        if self.history.dropped:
+            found.append(f"{self.history.dropped} entries of the history were lost")
+        return [trouble for trouble in found if trouble]
+
+
+def _only_one(path: Path) -> int:
+    """Hold the lock for the life of the process; ConfigError when another daemon has it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.pread(descriptor, 32, 0).decode().strip()
+        os.close(descriptor)
+        raise ConfigError(
+            f"a safekitd runs on this node already (process {holder or 'unknown'})",
+            where=str(path),
+            hint="`safekit daemon stop` ends it",
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor

@@ -1,0 +1,119 @@
+"""The operations on a node and its modules: status, commands, values, history."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Any
+
+from safekit import __version__, engine
+from safekit.bus.messages import error_body
+from safekit.daemon.operations import (
+    CommandArgs,
+    EntriesArgs,
+    FanArgs,
+    ModuleArgs,
+    NoArgs,
+    Operations,
+    ValueArgs,
+)
+from safekit.engine import events
+from safekit.engine.events import Command
+from safekit.journal import Query
+from safekit_sdk import ConfigError, RefusedError
+
+if TYPE_CHECKING:
+    from safekit.daemon.daemon import Daemon
+
+
+class NodeOperations:
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    def register(self, operations: Operations) -> None:
+        operations.add("ping", NoArgs, self.ping, peers=True)
+        operations.add("status", NoArgs, self.status, peers=True)
+        operations.add("command", CommandArgs, self.command, peers=True)
+        operations.add("values", ModuleArgs, self.values, peers=True)
+        operations.add("set-value", ValueArgs, self.set_value, peers=True)
+        operations.add("entries", EntriesArgs, self.entries, peers=True)
+        operations.add("fan", FanArgs, self.fan, peers=False)
+
+    async def ping(self, args: NoArgs) -> dict[str, Any]:
+        del args
+        return {"node": self._daemon.configuration.node, "version": __version__}
+
+    async def status(self, args: NoArgs) -> dict[str, Any]:
+        del args
+        return self._daemon.describe()
+
+    async def command(self, args: CommandArgs) -> dict[str, Any]:
+        """Return what was decided; RefusedError with the engine's reason when it was not obeyed."""
+        self._known(args.module)
+        if args.command is Command.SWAP and (primary := self._primary_elsewhere(args.module)):
+            return dict(await self._daemon.bus.call(primary, "command", args.model_dump(mode="json"), 10.0))
+        given = events.CommandGiven(args.module, args.command, force=args.force, by=args.by)
+        decisions = self._daemon.runtime.submit(given)
+        for decision in decisions:
+            if decision.rule == "refused":
+                raise RefusedError(decision.decision, hint=decision.prevent)
+        return {"decisions": [decision.decision for decision in decisions]}
+
+    def _known(self, module: str) -> None:
+        if module not in self._daemon.configuration.modules:
+            names = ", ".join(sorted(self._daemon.configuration.modules)) or "none"
+            raise ConfigError(
+                f"there is no module '{module}' on {self._daemon.configuration.node}", hint=f"there are: {names}"
+            )
+
+    def _primary_elsewhere(self, module: str) -> str | None:
+        """The peer that is PRIM, when this node is not: a swap is its decision."""
+        own = dict(engine.reports(self._daemon.runtime.node)).get(module)
+        if own is not None and own.state == "PRIM":
+            return None
+        for peer in engine.peers(self._daemon.runtime.node, time.monotonic()):
+            report = dict(peer.modules).get(module)
+            if peer.alive and report is not None and report.state == "PRIM":
+                return peer.node
+        return None
+
+    async def values(self, args: ModuleArgs) -> dict[str, Any]:
+        self._known(args.module)
+        view = engine.view(self._daemon.runtime.node, args.module, time.monotonic())
+        return {value.resource: dataclasses.asdict(value) for value in view.values} if view else {}
+
+    async def set_value(self, args: ValueArgs) -> None:
+        self._known(args.module)
+        if args.resource.count(".") < 1:
+            raise ConfigError(f"'{args.resource}' is not a resource", hint="write class.name, as custom.queue")
+        self._daemon.runtime.submit(events.ValueSet(args.module, args.resource, args.value, by=args.by))
+
+    async def entries(self, args: EntriesArgs) -> list[dict[str, Any]]:
+        query = Query(args.module, args.kinds, args.after_id, args.since, args.last)
+        await asyncio.to_thread(self._daemon.history.flush, 2.0)
+        found = await asyncio.to_thread(self._daemon.history.query, query)
+        return [dataclasses.asdict(entry) for entry in found]
+
+    async def fan(self, args: FanArgs) -> dict[str, Any]:
+        """Each node's result, or its error; nodes that do not answer are part of the answer."""
+        nodes = self._named(args.nodes)
+        work = [self._ask(node, args) for node in nodes]
+        return dict(zip(nodes, await asyncio.gather(*work), strict=True))
+
+    def _named(self, wanted: tuple[str, ...]) -> list[str]:
+        nodes = [node.name for node in self._daemon.configuration.cluster.nodes]
+        if "*" in wanted:
+            return nodes
+        for name in wanted:
+            if name not in nodes:
+                raise ConfigError(f"there is no node '{name}' in this cluster", hint=f"there are: {', '.join(nodes)}")
+        return list(dict.fromkeys(wanted))
+
+    async def _ask(self, node: str, args: FanArgs) -> dict[str, Any]:
+        try:
+            if node == self._daemon.configuration.node:
+                return {"result": await self._daemon.operations.perform(args.op, args.args)}
+            return {"result": await self._daemon.bus.call(node, args.op, args.args, args.timeout_s)}
+        except Exception as error:  # one node's failure is a part of the answer
+            return {"error": error_body(error).model_dump()}

@@ -1,0 +1,209 @@
+"""Applies a module's configuration to all its nodes or to none: stage everywhere, then commit everywhere.
+
+A node that dies between the two comes back with the older revision, hears the newer one in its peers'
+heartbeats, and fetches it from them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+
+from safekit.bus.nodes import NodeBus
+from safekit.config.compiled import CompiledModule
+from safekit.config.plan import diff
+from safekit.daemon.configuration import Compilation, Configuration
+from safekit.daemon.operations import CommitArgs, FilesArgs, ModuleArgs, Operations, StageArgs
+from safekit_sdk import ConfigError, PeerError, RefusedError, SafekitError
+
+log = structlog.get_logger("rollout")
+STAGE_S: Final = 45.0
+COMMIT_S: Final = 15.0
+
+
+class Rollout:
+    def __init__(
+        self,
+        configuration: Configuration,
+        bus: NodeBus,
+        changed: Callable[[str, CompiledModule | None], None],
+        stopped: Callable[[str], bool],
+    ) -> None:
+        self._configuration = configuration
+        self._bus = bus
+        self._changed = changed
+        self._stopped = stopped
+        self._staged: dict[str, tuple[str, int, Compilation]] = {}
+        self._one_at_a_time = asyncio.Lock()
+        self._fetching: set[str] = set()
+
+    def register(self, operations: Operations) -> None:
+        operations.add("plan", FilesArgs, self.plan, peers=False)
+        operations.add("apply", FilesArgs, self.apply, peers=False)
+        operations.add("remove", ModuleArgs, self.remove, peers=False)
+        operations.add("stage", StageArgs, self.stage, peers=True)
+        operations.add("commit", CommitArgs, self.commit, peers=True)
+        operations.add("abort", ModuleArgs, self.abort, peers=True)
+        operations.add("fetch", ModuleArgs, self.fetch, peers=True)
+        operations.add("may-remove", ModuleArgs, self.may_remove, peers=True)
+        operations.add("forget", ModuleArgs, self.forget, peers=True)
+
+    async def stage(self, args: StageArgs) -> dict[str, Any]:
+        """Write the files beside the present ones, compile them here, and say what a commit would change."""
+        store = self._configuration.store
+        digest = await asyncio.to_thread(store.stage, args.module, _decode(args.files))
+        try:
+            compilation = await self._configuration.compile(args.module, store.staged_directory(args.module, digest))
+        except BaseException:
+            await asyncio.to_thread(store.abort, args.module)
+            raise
+        present = self._configuration.modules.get(args.module)
+        self._staged[args.module] = (digest, args.revision, compilation)
+        plan = diff(present.compiled if present else None, compilation.compiled)
+        return {
+            "digest": digest,
+            "revision": present.revision if present else 0,
+            "findings": list(compilation.findings),
+            "warnings": list(compilation.warnings),
+            "plan": plan.model_dump(mode="json"),
+        }
+
+    async def commit(self, args: CommitArgs) -> dict[str, Any]:
+        staged = self._staged.pop(args.module, None)
+        if staged is None or staged[0] != args.digest:
+            raise PeerError(f"nothing of module '{args.module}' with digest {args.digest[:12]} is staged here")
+        digest, _, compilation = staged
+        await asyncio.to_thread(self._configuration.store.commit, args.module, digest, args.by)
+        installed = self._configuration.remember(args.module, args.revision, digest, compilation.compiled)
+        self._changed(args.module, installed.compiled)
+        return {"signature": installed.signature}
+
+    async def abort(self, args: ModuleArgs) -> None:
+        self._staged.pop(args.module, None)
+        await asyncio.to_thread(self._configuration.store.abort, args.module)
+
+    async def plan(self, args: FilesArgs) -> dict[str, Any]:
+        """What `apply` would do on each node. Nothing stays staged."""
+        async with self._one_at_a_time:
+            answers = await self._on_all("stage", {**args.model_dump(), "revision": 0}, STAGE_S)
+            await self._on_all("abort", {"module": args.module}, COMMIT_S)
+        return {node: _plain(answer) for node, answer in answers.items()}
+
+    async def apply(self, args: FilesArgs) -> dict[str, Any]:
+        """All nodes or none."""
+        async with self._one_at_a_time:
+            answers = await self._on_all("stage", {**args.model_dump(), "revision": 0}, STAGE_S)
+            failures = {node: answer for node, answer in answers.items() if isinstance(answer, Exception)}
+            if failures:
+                await self._on_all("abort", {"module": args.module}, COMMIT_S)
+                raise _refusal(args.module, failures)
+            return await self._commit_all(args, answers)
+
+    async def _commit_all(self, args: FilesArgs, answers: dict[str, Any]) -> dict[str, Any]:
+        revision = 1 + max(answer["revision"] for answer in answers.values())
+        order = {
+            "module": args.module,
+            "digest": next(iter(answers.values()))["digest"],
+            "revision": revision,
+            "by": args.by,
+        }
+        committed = await self._on_all("commit", order, COMMIT_S)
+        late = [node for node, answer in committed.items() if isinstance(answer, Exception)]
+        return {"revision": revision, "nodes": {n: _plain(a) for n, a in answers.items()}, "late": late}
+
+    async def remove(self, args: ModuleArgs) -> dict[str, Any]:
+        """Take the module off every node; each must be there and have it stopped."""
+        if args.module not in self._configuration.modules:
+            raise ConfigError(f"there is no module '{args.module}'", hint="`safekit module list` shows them")
+        async with self._one_at_a_time:
+            answers = await self._on_all("may-remove", {"module": args.module}, COMMIT_S)
+            failures = {node: answer for node, answer in answers.items() if isinstance(answer, Exception)}
+            if failures:
+                raise _refusal(args.module, failures)
+            return {n: _plain(a) for n, a in (await self._on_all("forget", {"module": args.module}, COMMIT_S)).items()}
+
+    async def may_remove(self, args: ModuleArgs) -> None:
+        if not self._stopped(args.module):
+            raise RefusedError(
+                f"module '{args.module}' is not stopped on {self._configuration.node}",
+                hint=f"`safekit module stop {args.module} --all` first",
+            )
+
+    async def forget(self, args: ModuleArgs) -> None:
+        await self.may_remove(args)
+        await asyncio.to_thread(self._configuration.store.remove, args.module)
+        self._configuration.forget(args.module)
+        self._changed(args.module, None)
+
+    async def fetch(self, args: ModuleArgs) -> dict[str, Any]:
+        """The files of a module in force here, for a node that missed their application."""
+        installed = self._configuration.modules.get(args.module)
+        if installed is None:
+            raise ConfigError(f"there is no module '{args.module}' here")
+        files = await asyncio.to_thread(self._configuration.store.files, args.module)
+        return {
+            "files": {path: base64.b64encode(content).decode() for path, content in files.items()},
+            "revision": installed.revision,
+        }
+
+    def heard_of(self, peer: str, module: str, signature: str) -> None:
+        """A peer reports this module with this signature; fetch it when it is newer than ours."""
+        revision = int(signature.partition(".")[0] or 0) if signature[:1].isdigit() else 0
+        ours = self._configuration.modules.get(module)
+        if revision > (ours.revision if ours else 0) and module not in self._fetching:
+            self._fetching.add(module)
+            task = asyncio.create_task(self._catch_up(peer, module))
+            task.add_done_callback(lambda _: self._fetching.discard(module))
+
+    async def _catch_up(self, peer: str, module: str) -> None:
+        try:
+            async with self._one_at_a_time:
+                fetched = await self._bus.call(peer, "fetch", {"module": module}, STAGE_S)
+                staged = await self.stage(
+                    StageArgs(module=module, files=fetched["files"], revision=fetched["revision"])
+                )
+                order = CommitArgs(
+                    module=module, digest=staged["digest"], revision=fetched["revision"], by=f"from {peer}"
+                )
+                await self.commit(order)
+            log.info("a newer configuration was fetched", module=module, peer=peer, revision=fetched["revision"])
+        except (SafekitError, TimeoutError) as error:
+            log.warning("a newer configuration could not be fetched", module=module, peer=peer, error=str(error))
+            await asyncio.sleep(5.0)
+
+    async def _on_all(self, op: str, args: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        """Ask every node of the cluster; the answer of each, or its exception."""
+        handlers = {"stage": self.stage, "commit": self.commit, "abort": self.abort}
+        models = {"stage": StageArgs, "commit": CommitArgs, "abort": ModuleArgs}
+        nodes = [node.name for node in self._configuration.cluster.nodes]
+        own = self._configuration.node
+        here = handlers.get(op) or (self.may_remove if op == "may-remove" else self.forget)
+        model = models.get(op, ModuleArgs)
+        work = [
+            here(model.model_validate(args)) if node == own else self._bus.call(node, op, args, timeout_s)  # type: ignore[operator]
+            for node in nodes
+        ]
+        return dict(zip(nodes, await asyncio.gather(*work, return_exceptions=True), strict=True))
+
+
+def _decode(files: dict[str, str]) -> dict[str, bytes]:
+    try:
+        return {path: base64.b64decode(content, validate=True) for path, content in files.items()}
+    except binascii.Error:
+        raise ConfigError("a file of the module arrived damaged; nothing was applied") from None
+
+
+def _plain(answer: Any) -> Any:
+    return {"error": str(answer)} if isinstance(answer, BaseException) else answer
+
+
+def _refusal(module: str, failures: dict[str, Exception]) -> SafekitError:
+    each = "\n".join(f"{node}: {error}" for node, error in failures.items())
+    unreachable = all(isinstance(error, (PeerError, TimeoutError)) for error in failures.values())
+    kind = PeerError if unreachable else ConfigError
+    return kind(f"module '{module}' was changed on no node:\n{each}", hint="mend it, then apply again")

@@ -1,0 +1,19 @@
+"""The engine: pure. Events and a time in; a state and actions out. No socket, clock, thread, file or randomness."""
+
+from safekit.engine.durable import Durable
+from safekit.engine.node import NodeState, durable, new_node, next_deadline, reports, restore, step
+from safekit.engine.view import heard, peers, view
+
+__all__ = [
+    "Durable",
+    "NodeState",
+    "durable",
+    "heard",
+    "new_node",
+    "next_deadline",
+    "peers",
+    "reports",
+    "restore",
+    "step",
+    "view",
+]

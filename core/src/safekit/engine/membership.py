@@ -1,0 +1,135 @@
+"""Who is alive, from heartbeats and one monotonic clock; and whether this node itself was asleep.
+
+A peer is lost when it was silent on every network for `lost_after_s` of LISTENING: time in which this node
+was frozen or starved is not listening. All functions are pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from safekit.engine.reports import Heartbeat, ModuleReport
+from safekit.engine.spec import MembershipSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    node: str
+    incarnation: int = -1
+    sequence: int = -1
+    heard_s: dict[str, float] = field(default_factory=dict)
+    """When it was last heard, per network."""
+    last_s: float = float("-inf")
+    """When it was last heard on any."""
+    alive: bool = False
+    modules: dict[str, ModuleReport] = field(default_factory=dict)
+    seen: tuple[tuple[str, ModuleReport], ...] = ()
+    """`modules` as it came, to see at once that nothing changed."""
+    hears_us: int = -1
+    """The last of our sequence numbers that it had heard."""
+
+
+_NOT_CONFIGURED = MembershipSpec("", (), ())
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    spec: MembershipSpec = _NOT_CONFIGURED
+    peers: dict[str, Peer] = field(default_factory=dict)
+    last_tick_s: float | None = None
+    listening_s: float = 0.0
+    """Since when this node has been listening without a break."""
+    frozen_s: float = 0.0
+    """The length of the last break."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What one heartbeat changed."""
+
+    membership: Membership
+    returned: bool = False
+    restarted: bool = False
+    reports: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    membership: Membership
+    lost: tuple[str, ...] = ()
+    slept_s: float = 0.0
+    """Non-zero when this node did not run for so long that it doubts what it did not hear."""
+
+
+def configure(membership: Membership, spec: MembershipSpec, now_s: float) -> Membership:
+    peers = {name: membership.peers.get(name, Peer(name)) for name in spec.peers}
+    first = membership.last_tick_s is None and not membership.spec.node
+    return replace(membership, spec=spec, peers=peers, listening_s=now_s if first else membership.listening_s)
+
+
+def hear(membership: Membership, network: str, beat: Heartbeat, now_s: float) -> Heard:
+    """Take one heartbeat in. Those of unknown nodes and of earlier incarnations are ignored."""
+    peer = membership.peers.get(beat.node)
+    if peer is None or beat.incarnation < peer.incarnation:
+        return Heard(membership)
+    restarted = beat.incarnation > peer.incarnation >= 0
+    newer = beat.incarnation > peer.incarnation or beat.sequence > peer.sequence
+    if not newer:
+        return Heard(_with_peer(membership, _heard_on(peer, network, now_s)))
+    changed = restarted or beat.modules != peer.seen
+    after = replace(
+        _heard_on(peer, network, now_s),
+        incarnation=beat.incarnation,
+        sequence=beat.sequence,
+        alive=True,
+        modules=dict(beat.modules) if changed else peer.modules,
+        seen=beat.modules if changed else peer.seen,
+        hears_us=dict(beat.heard).get(membership.spec.node, -1),
+    )
+    return Heard(_with_peer(membership, after), not peer.alive, restarted, changed)
+
+
+def _heard_on(peer: Peer, network: str, now_s: float) -> Peer:
+    return replace(peer, heard_s={**peer.heard_s, network: now_s}, last_s=now_s)
+
+
+def _with_peer(membership: Membership, peer: Peer) -> Membership:
+    return replace(membership, peers={**membership.peers, peer.node: peer})
+
+
+def tick(membership: Membership, now_s: float) -> Ticked:
+    """Let time pass: notice our own sleep first, then the peers' silence."""
+    spec = membership.spec
+    gap_s = 0.0 if membership.last_tick_s is None else now_s - membership.last_tick_s
+    slept = gap_s > max(3 * spec.heartbeat_interval_s, spec.lost_after_s / 2)
+    membership = replace(
+        membership,
+        last_tick_s=now_s,
+        listening_s=now_s if slept else membership.listening_s,
+        frozen_s=gap_s if slept else membership.frozen_s,
+    )
+    lost = tuple(name for name, peer in membership.peers.items() if peer.alive and _silent(membership, peer, now_s))
+    for name in lost:
+        membership = _with_peer(membership, replace(membership.peers[name], alive=False))
+    return Ticked(membership, lost, gap_s if slept else 0.0)
+
+
+def _silent(membership: Membership, peer: Peer, now_s: float) -> bool:
+    return now_s >= _deadline(membership, peer)
+
+
+def _deadline(membership: Membership, peer: Peer) -> float:
+    return max(peer.last_s, membership.listening_s) + membership.spec.lost_after_s
+
+
+def absent(membership: Membership, name: str, now_s: float) -> bool:
+    """Not alive, and we have listened long enough to say so."""
+    peer = membership.peers.get(name)
+    return peer is None or (not peer.alive and now_s >= _deadline(membership, peer))
+
+
+def deadline(membership: Membership) -> float | None:
+    """When the next peer will count as lost, or as absent, if it stays silent."""
+    waits = [_deadline(membership, peer) for peer in membership.peers.values()]
+    last_s = membership.last_tick_s or 0.0
+    return min((due_s for due_s in waits if due_s > last_s), default=None)

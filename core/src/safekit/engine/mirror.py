@@ -1,0 +1,307 @@
+"""The mirror: which of two nodes is primary. Two rules keep it from being both.
+
+While the nodes hear each other, a node becomes primary only by the other's word: it claims, and waits until the
+other has acknowledged the claim in a report that is neither active nor claims itself. Who acknowledged a claim
+does not become primary while it stands. Of two claims at once the node that comes first in the module's list wins.
+
+While they do not hear each other, the isolation policy decides.
+"""
+
+from __future__ import annotations
+
+from safekit.engine import commands, progress
+from safekit.engine.module import Turn, up_to_date
+from safekit.engine.reports import ModuleReport, Readiness
+from safekit.engine.spec import IsolationPolicy
+from safekit.engine.transitions import ALONE, PRIM, SECOND, WAIT
+
+
+def decide(turn: Turn) -> None:
+    """Begin what the facts call for; nothing while a run is under way."""
+    _acknowledge(turn)
+    if turn.m.run is not None or progress.stop_or_start(turn):
+        return
+    if _meet(turn):
+        return
+    match turn.m.state:
+        case s if s is WAIT:
+            _from_wait(turn)
+        case s if s is ALONE:
+            _from_alone(turn)
+        case s if s is PRIM:
+            _from_prim(turn)
+        case s if s is SECOND:
+            _from_second(turn)
+
+
+def _acknowledge(turn: Turn) -> None:
+    """Answer the peer's claim at once; the one that stays in our report tells it that we heard."""
+    report = turn.peer.report
+    claim = report.claim if report is not None and turn.peer.alive else turn.m.acknowledged
+    if claim != turn.m.acknowledged:
+        turn.set(acknowledged=claim)
+        turn.publish()
+
+
+def _meet(turn: Turn) -> bool:
+    """Both run after a partition or a freeze: the loser stops at once. True when this node is the loser."""
+    report = turn.peer.report
+    if report is None or not turn.peer.alive:
+        return False
+    if not (turn.m.active and report.active):
+        if turn.m.took_over or turn.m.doubtful:
+            turn.set(took_over=False, doubtful=False)
+            turn.publish()
+        return False
+    if not loses(turn, report):
+        turn.be(
+            turn.m.state,
+            turn.m.readiness,
+            f"both nodes ran the module after they had lost each other; {turn.peer.node} stops",
+            "two-primaries",
+            severity="alarm",
+            prevent="a lease witness: with it at most one node runs",
+        )
+        return False
+    turn.begin(
+        "wait",
+        f"both nodes ran the module after they had lost each other; {turn.peer.node} goes on, this node stops",
+        "two-primaries",
+        force=True,
+        severity="alarm",
+        facts={"this node took over": _word(turn.m.took_over), "this node was frozen": _word(turn.m.doubtful)},
+        prevent="a lease witness: with it at most one node runs",
+    )
+    return True
+
+
+def _word(truth: bool) -> str:
+    return "yes" if truth else "no"
+
+
+def loses(turn: Turn, report: ModuleReport) -> bool:
+    """The same answer on both nodes from the two reports: who was frozen loses; then who took over (the former
+    secondary); then the lower epoch; then who comes later in the module's list."""
+    m = turn.m
+    if m.doubtful != report.doubtful:
+        return m.doubtful
+    if m.took_over != report.took_over:
+        return m.took_over
+    if m.epoch != report.epoch:
+        return m.epoch < report.epoch
+    return _comes_later(turn)
+
+
+def _comes_later(turn: Turn) -> bool:
+    nodes = turn.m.spec.nodes
+    return nodes.index(turn.around.node) > nodes.index(turn.peer.node) if turn.peer.node in nodes else False
+
+
+def _from_wait(turn: Turn) -> None:
+    if turn.now_s < turn.m.retry_s or commands.held_in_wait(turn):
+        _withdraw(turn)
+        return
+    _look_for_peer(turn)
+
+
+def _look_for_peer(turn: Turn) -> None:
+    peer, report = turn.peer, turn.peer.report
+    if not peer.node or peer.absent:
+        _withdraw(turn)
+        _alone_or_wait(turn)
+    elif not peer.alive:
+        _stay(turn, Readiness.TRANSIENT, f"listening for {peer.node}")
+    elif report is None:
+        _stay(turn, Readiness.TRANSIENT, f"{peer.node} does not have this module yet")
+    elif report.active:
+        _second_of(turn, report)
+    else:
+        _among_idle(turn, report)
+
+
+def _second_of(turn: Turn, report: ModuleReport) -> None:
+    _withdraw(turn)
+    turn.set(chosen=False, survivor=False)
+    if report.state in {ALONE, PRIM} and report.readiness is Readiness.READY:
+        turn.begin("become-second", f"{turn.peer.node} is primary")
+    else:
+        _stay(turn, Readiness.TRANSIENT, f"{turn.peer.node} is {report.state} {report.readiness}; waiting for it")
+
+
+def _among_idle(turn: Turn, report: ModuleReport) -> None:
+    """The peer is heard and is not primary."""
+    if turn.m.only_second:
+        _withdraw(turn)
+        _stay(turn, Readiness.TRANSIENT, f"to be secondary; waiting for {turn.peer.node} to be primary")
+    elif not _may_be_primary(turn):
+        _withdraw(turn)
+    elif report.state is SECOND and not turn.m.chosen:
+        _stay(turn, Readiness.TRANSIENT, f"{turn.peer.node} is about to take over")
+    elif report.state is WAIT and report.readiness is Readiness.TRANSIENT and not _first(turn, report):
+        _stay(turn, Readiness.TRANSIENT, f"{turn.peer.node} is to be primary; waiting for it")
+    else:
+        _claim(turn, "become-alone", f"{turn.peer.node} is not running it")
+
+
+def _first(turn: Turn, report: ModuleReport) -> bool:
+    """Of two nodes that wait, the one to be primary: who the operator chose, has the data, was the last."""
+    m, spec = turn.m, turn.m.spec
+    if m.chosen:
+        return True
+    own = (up_to_date(m), m.epoch, m.was_primary and m.epoch >= report.epoch)
+    other = (report.up_to_date, report.epoch, report.was_primary and report.epoch >= m.epoch)
+    if own != other:
+        return own > other
+    if spec.default_primary in {turn.around.node, turn.peer.node}:
+        return spec.default_primary == turn.around.node
+    return not _comes_later(turn)
+
+
+def _may_be_primary(turn: Turn) -> bool:
+    if turn.m.survivor and not turn.m.failover and not turn.m.chosen:
+        _stay(turn, Readiness.NOT_READY, f"{turn.peer.node} stopped being primary, and automatic failover is off")
+        return False
+    if turn.around.storage_trouble:
+        _stay(turn, Readiness.NOT_READY, f"its role cannot be recorded: {turn.around.storage_trouble}")
+        return False
+    if not up_to_date(turn.m) and not (turn.m.chosen and turn.m.chosen_by_force):
+        _stay(turn, Readiness.NOT_READY, "its data may lack acknowledged writes; waiting for an up-to-date peer")
+        return False
+    return True
+
+
+def _alone_or_wait(turn: Turn) -> None:
+    """Nobody is heard."""
+    peer = turn.peer.node
+    if not _may_be_primary(turn):
+        return
+    if turn.m.only_second:
+        _stay(turn, Readiness.NOT_READY, f"to be secondary, and {peer} cannot be heard")
+    elif not peer:
+        turn.begin("become-alone", "this module has one node")
+    elif turn.m.chosen:
+        turn.begin("become-alone", f"the operator said so; {peer} cannot be heard", "prim", severity="warning")
+    elif turn.m.spec.isolation is IsolationPolicy.AVAILABILITY:
+        turn.begin(
+            "become-alone",
+            f"{peer} cannot be heard, and the policy is availability",
+            considered=("wait: the policy `isolation: safety` would",),
+        )
+    else:
+        _stay(
+            turn,
+            Readiness.NOT_READY,
+            f"{peer} cannot be heard, and nobody can tell a dead peer from a cut link (isolation: safety); "
+            f"if {peer} is off: `safekit module prim {turn.m.spec.name}`",
+        )
+
+
+def _stay(turn: Turn, readiness: Readiness, why: str) -> None:
+    turn.be(turn.m.state, readiness, why, "waiting")
+
+
+def _claim(turn: Turn, row: str, why: str) -> None:
+    """Claim, or begin the row when the claim is acknowledged and uncontested."""
+    report = turn.peer.report
+    assert report is not None
+    if not turn.m.claim:
+        if report.claim and _comes_later(turn):
+            return
+        turn.set(claim=(turn.around.incarnation << 20) + turn.m.runs + 1)
+        turn.say(f"claims to be primary: {why}", "claim")
+        turn.publish()
+    elif report.claim:
+        if _comes_later(turn):
+            _withdraw(turn)
+    elif report.acknowledged == turn.m.claim:
+        turn.begin(row, why)
+
+
+def _withdraw(turn: Turn) -> None:
+    if turn.m.claim:
+        turn.set(claim=0, runs=turn.m.runs + 1)
+        turn.publish()
+
+
+def _from_alone(turn: Turn) -> None:
+    if not turn.m.steady or commands.act_on_rule(turn):
+        return
+    if turn.peer.state is SECOND and not turn.peer.active:
+        turn.set(swapped_back=bool(turn.m.loops))
+        turn.begin("joined", f"{turn.peer.node} is secondary")
+
+
+def _from_prim(turn: Turn) -> None:
+    if not turn.m.steady or commands.act_on_rule(turn):
+        return
+    if turn.peer.state is not SECOND:
+        how = f"is {turn.peer.state}" if turn.peer.alive else f"was silent for {turn.peer.silent_s:.2f} s"
+        turn.begin("left", f"{turn.peer.node} {how}", severity="warning")
+    elif _default_primary_is_ready(turn):
+        turn.set(swapped_back=True)
+        turn.begin("swap-out", f"{turn.peer.node} is the default primary and is ready", "default_primary")
+
+
+def _default_primary_is_ready(turn: Turn) -> bool:
+    wanted = turn.m.spec.default_primary == turn.peer.node and not turn.m.swapped_back
+    return wanted and not commands.swap_obstacle(turn)
+
+
+def _from_second(turn: Turn) -> None:
+    peer, report = turn.peer, turn.peer.report
+    if not turn.m.steady or commands.act_on_rule(turn):
+        return
+    if not peer.alive:
+        _withdraw(turn)
+        _lost_primary(turn)
+    elif report is None:
+        return
+    elif report.active:
+        _withdraw(turn)
+        turn.set(handover=False)
+    elif report.handover:
+        turn.begin("swap-in", f"{peer.node} handed over")
+    elif turn.m.handover and turn.now_s < turn.m.handover_until_s:
+        return
+    elif not turn.m.failover and report.state is not SECOND:
+        turn.set(survivor=True)
+        turn.begin("wait", f"{peer.node} is {report.state}, and automatic failover is off", "failover-off")
+    elif report.state is SECOND and not _first(turn, report):
+        return
+    else:
+        turn.set(handover=False)
+        _claim(turn, "takeover", f"{peer.node} is {report.state}: {report.reason}")
+
+
+def _lost_primary(turn: Turn) -> None:
+    peer = turn.peer
+    facts = {"silent for": f"{peer.silent_s:.3f} s", "lost after": f"{turn.around.lost_after_s:g} s"}
+    if not turn.m.failover:
+        turn.set(survivor=True)
+        turn.begin("wait", f"{peer.node} was lost, and automatic failover is off", "failover-off", facts=facts)
+    elif turn.around.storage_trouble:
+        turn.begin(
+            "wait",
+            f"{peer.node} was lost, but its role cannot be recorded: {turn.around.storage_trouble}",
+            "storage",
+            severity="alarm",
+            facts=facts,
+        )
+    elif turn.m.spec.isolation is IsolationPolicy.AVAILABILITY:
+        turn.begin(
+            "takeover",
+            f"{peer.node} was silent for {peer.silent_s:.2f} s on every network",
+            severity="warning",
+            facts=facts,
+            considered=("wait: the policy `isolation: safety` would; a lease witness would decide for sure",),
+            prevent="a second heartbeat network, if only the network failed; a longer lost_after, if it was load",
+        )
+    else:
+        turn.begin(
+            "wait",
+            f"{peer.node} was silent for {peer.silent_s:.2f} s on every network; it may still run (isolation: safety)",
+            severity="alarm",
+            facts=facts,
+            considered=("take over: without a lease witness nobody can tell a dead peer from a cut link",),
+            prevent="a lease witness, or `isolation: availability` where running twice loses nothing",
+        )

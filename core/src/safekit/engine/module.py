@@ -1,0 +1,352 @@
+"""One module on one node: what the engine knows of it, and the turn in which it changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from safekit.engine import rules
+from safekit.engine.actions import Action, Explain, KillHost, Publish, RunPipeline, StartHost, StopHost
+from safekit.engine.events import Command
+from safekit.engine.reports import ModuleReport, ModuleState, Readiness
+from safekit.engine.spec import ModuleSpec
+from safekit.engine.transitions import ROWS, Row, phases
+
+
+class HostState(StrEnum):
+    NONE = "none"
+    STARTING = "starting"
+    READY = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    value: str
+    reason: str
+    since_s: float
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    number: int
+    row: Row
+    deadline_s: float
+    killed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    spec: ModuleSpec
+    state: ModuleState = ModuleState.STOP
+    readiness: Readiness = Readiness.NOT_READY
+    reason: str = ""
+    since_s: float = 0.0
+    # durable
+    epoch: int = 0
+    was_primary: bool = False
+    active: bool = False
+    """Something of the primary may run here. Durable before it starts, until after it has stopped."""
+    desired: bool = False
+    """The operator wants it started."""
+    failover: bool = True
+    # of this incarnation
+    leaving: bool = False
+    """The daemon ends: stop, whatever is desired."""
+    took_over: bool = False
+    doubtful: bool = False
+    handover: bool = False
+    handover_until_s: float = 0.0
+    claim: int = 0
+    acknowledged: int = 0
+    chosen: bool = False
+    """The operator said `prim`: be primary without the peer's word, once."""
+    chosen_by_force: bool = False
+    only_second: bool = False
+    """The operator said `second`: never primary from WAIT."""
+    again: bool = False
+    """Stop, then start: a stopstart under way."""
+    survivor: bool = False
+    """Its primary went while automatic failover was off: it waits for the operator or the peer."""
+    swapped_back: bool = False
+    """The automatic swap to the default primary was tried since the peer joined."""
+    host: HostState = HostState.NONE
+    run: Run | None = None
+    runs: int = 0
+    pending: Command | None = None
+    cleanup: bool = False
+    """Force-stop everything before anything else: something may run from before."""
+    cleanups: int = 0
+    """Clean-ups in a row that did not succeed."""
+    cleanup_s: float = 0.0
+    """When the next one is due."""
+    reload: bool = False
+    values: dict[str, Value] = field(default_factory=dict)
+    holding: dict[str, float] = field(default_factory=dict)
+    """Rules with a hold time whose condition is true, since when."""
+    wait_rule: str = ""
+    loops: tuple[float, ...] = ()
+    retry_s: float = 0.0
+
+    @property
+    def wanted(self) -> bool:
+        return self.desired and not self.leaving
+
+    @property
+    def steady(self) -> bool:
+        return self.run is None and self.readiness is Readiness.READY
+
+    def plain_values(self) -> dict[str, str]:
+        return {name: value.value for name, value in self.values.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """The other node of a mirror, as this one knows it now."""
+
+    node: str = ""
+    alive: bool = False
+    absent: bool = True
+    """We have listened long enough to say that it is not there."""
+    report: ModuleReport | None = None
+    silent_s: float = 0.0
+
+    @property
+    def state(self) -> ModuleState | None:
+        return self.report.state if self.report and self.alive else None
+
+    @property
+    def active(self) -> bool:
+        return self.report is not None and self.alive and self.report.active
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    node: str
+    incarnation: int
+    peer: PeerView
+    storage_trouble: str
+    lost_after_s: float
+
+
+class Turn:
+    """Collects the changes and actions of one step for one module. Lives only within the step."""
+
+    def __init__(self, module: Module, around: Surroundings, now_s: float) -> None:
+        self.m = module
+        self.around = around
+        self.now_s = now_s
+        self.actions: list[Action] = []
+
+    @property
+    def peer(self) -> PeerView:
+        return self.around.peer
+
+    @property
+    def shown(self) -> str:
+        return f"{self.m.state}/{self.m.readiness}"
+
+    def set(self, **changes: Any) -> None:
+        self.m = replace(self.m, **changes)
+
+    def say(self, decision: str, rule: str, *, severity: str = "info", prevent: str = "", **facts: str) -> None:
+        """Explain something that changes no state."""
+        shown = self.shown
+        self.actions.append(
+            Explain(
+                self.m.spec.name, decision, rule, facts, prevent=prevent, before=shown, after=shown, severity=severity
+            )
+        )
+
+    def be(
+        self,
+        state: ModuleState,
+        readiness: Readiness,
+        why: str,
+        rule: str,
+        *,
+        severity: str = "info",
+        facts: dict[str, str] | None = None,
+        considered: tuple[str, ...] = (),
+        prevent: str = "",
+    ) -> None:
+        """Change state, readiness or reason, explain it and publish it; nothing when it is so already."""
+        before = self.shown
+        after = f"{state}/{readiness}"
+        if before == after and why == self.m.reason:
+            return
+        since_s = self.m.since_s if state is self.m.state else self.now_s
+        self.set(state=state, readiness=readiness, reason=why, since_s=since_s)
+        self.actions.append(
+            Explain(
+                self.m.spec.name,
+                why,
+                rule,
+                {**self._facts(), **(facts or {})},
+                considered,
+                prevent,
+                before,
+                after,
+                severity,
+            )
+        )
+        self.publish()
+
+    def _facts(self) -> dict[str, str]:
+        facts = {"epoch": str(self.m.epoch)}
+        if self.peer.node:
+            report = self.peer.report
+            if not self.peer.alive:
+                said = f"silent for {self.peer.silent_s:.2f} s" if report else "not heard since this node started"
+                facts[f"peer {self.peer.node}"] = said
+            elif report is not None:
+                active = ", active" if report.active else ""
+                facts[f"peer {self.peer.node}"] = f"{report.state}/{report.readiness}, epoch {report.epoch}{active}"
+            else:
+                facts[f"peer {self.peer.node}"] = "alive, without this module"
+        return facts
+
+    def publish(self) -> None:
+        if Publish() not in self.actions:
+            self.actions.append(Publish())
+
+    def need_host(self) -> bool:
+        """True when the host is there; else it is started, and the decision is taken again when it is."""
+        if self.m.host is HostState.NONE:
+            self.set(host=HostState.STARTING)
+            self.actions.append(StartHost(self.m.spec.name))
+        return self.m.host is HostState.READY
+
+    def drop_host(self) -> None:
+        if self.m.host is not HostState.NONE:
+            self.set(host=HostState.NONE)
+            self.actions.append(StopHost(self.m.spec.name))
+
+    def begin(
+        self,
+        name: str,
+        why: str,
+        rule: str = "",
+        *,
+        force: bool = False,
+        severity: str = "info",
+        facts: dict[str, str] | None = None,
+        considered: tuple[str, ...] = (),
+        prevent: str = "",
+    ) -> bool:
+        """Enter a row of the table: its state at once (Transient), its phases by the host."""
+        if not self.need_host():
+            return False
+        row = ROWS[name]
+        before = self.m.state
+        if row.takes:
+            self._take(row)
+        number = self.m.runs + 1
+        bound_s = self.m.spec.start_bound_s + self.m.spec.stop_bound_s
+        self.set(runs=number, run=Run(number, row, self.now_s + bound_s), claim=0)
+        after = row.after or before
+        self.be(
+            after,
+            Readiness.TRANSIENT,
+            why,
+            rule or name,
+            severity=severity,
+            facts=facts,
+            considered=considered,
+            prevent=prevent,
+        )
+        order = RunPipeline(
+            self.m.spec.name, number, phases(row, before, force), before, after, row.cause, self.m.epoch, force, bound_s
+        )
+        self.actions.append(order)
+        return True
+
+    def _take(self, row: Row) -> None:
+        seen = self.peer.report.epoch if self.peer.report else 0
+        self.set(
+            epoch=max(self.m.epoch, seen) + 1,
+            was_primary=True,
+            active=True,
+            handover=False,
+            chosen=False,
+            chosen_by_force=False,
+            survivor=False,
+            took_over=row.name == "takeover" and not self.peer.alive,
+        )
+
+    def kill_host(self, why: str) -> None:
+        if self.m.run is not None and not self.m.run.killed:
+            self.set(run=replace(self.m.run, killed=True))
+            self.actions.append(KillHost(self.m.spec.name, why))
+
+    def count_loop(self, why: str) -> bool:
+        """One more automatic restart; False when it was one too many and the module is to stop."""
+        spec = self.m.spec
+        recent = (*(at for at in self.m.loops if self.now_s - at < spec.loop_interval_s), self.now_s)
+        self.set(loops=recent)
+        if spec.loop_interval_s == 0 or len(recent) <= spec.max_loops:
+            self.set(retry_s=self.now_s + (min(2.0 ** (len(recent) - 2), 60.0) if len(recent) > 1 else 0.0))
+            return True
+        self.set(desired=False, again=False)
+        self.say(
+            f"{len(recent)} automatic restarts within {spec.loop_interval_s:g} s: the module stops ({why})",
+            "max_loops",
+            severity="alarm",
+            prevent="find out why it fails: `safekit log`; then `safekit module start`",
+        )
+        return False
+
+    def firing(self) -> rules.Rule | None:
+        """The strongest rule that holds now, its hold time included."""
+        due = [rule for rule in self.m.spec.rules if self._due(rule)]
+        return max(due, key=lambda rule: rules.STRENGTH.index(rule.action), default=None)
+
+    def _due(self, rule: rules.Rule) -> bool:
+        if rule.action not in rules.STRENGTH or not rules.holds(rule.condition, self.m.plain_values()):
+            return False
+        return rule.hold_s == 0 or self.now_s - self.m.holding.get(rule.label, self.now_s) >= rule.hold_s
+
+    def note_holding(self) -> None:
+        """Remember since when the rules with a hold time have been true."""
+        values = self.m.plain_values()
+        true = [r.label for r in self.m.spec.rules if r.hold_s > 0 and rules.holds(r.condition, values)]
+        holding = {label: self.m.holding.get(label, self.now_s) for label in true}
+        if holding != self.m.holding:
+            self.set(holding=holding)
+
+    def rule_facts(self, rule: rules.Rule) -> dict[str, str]:
+        """The rule's text and the verdicts it looked at."""
+        looked_at = rules.classes(rule.condition)
+        facts = {"rule": rule.text or rule.label}
+        for name, value in self.m.values.items():
+            if name.partition(".")[0] in looked_at:
+                facts[name] = f"{value.value} for {self.now_s - value.since_s:.2f} s: {value.reason}".rstrip(": ")
+        return facts
+
+
+def report(module: Module) -> ModuleReport:
+    return ModuleReport(
+        state=module.state,
+        readiness=module.readiness,
+        epoch=module.epoch,
+        active=module.active,
+        was_primary=module.was_primary,
+        took_over=module.took_over,
+        doubtful=module.doubtful,
+        handover=module.handover,
+        claim=module.claim,
+        acknowledged=module.acknowledged,
+        up_to_date=up_to_date(module),
+        failover=module.failover,
+        signature=module.spec.signature,
+        reason=module.reason,
+    )
+
+
+def up_to_date(module: Module) -> bool:
+    """Whether its data may be served; always, when the module replicates none."""
+    if not module.spec.has_data:
+        return True
+    value = module.values.get("rfs.uptodate")
+    return value is not None and value.value == "up"

@@ -1,0 +1,269 @@
+"""One node: membership and modules, and the one function through which everything passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from safekit.engine import commands, events, membership, mirror, progress, single
+from safekit.engine.actions import Action, Explain
+from safekit.engine.durable import Durable, ModuleFacts, facts_of, recalled
+from safekit.engine.events import Event
+from safekit.engine.membership import Membership
+from safekit.engine.module import HostState, Module, PeerView, Surroundings, Turn, Value, report
+from safekit.engine.reports import ModuleReport
+from safekit.engine.spec import BootPolicy, Kind
+from safekit.engine.transitions import STOP
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    name: str
+    incarnation: int = 0
+    membership: Membership = field(default_factory=Membership)
+    modules: dict[str, Module] = field(default_factory=dict)
+    recalled: dict[str, ModuleFacts] = field(default_factory=dict)
+    """Durable facts of modules that are not configured at the moment."""
+    storage_trouble: str = ""
+
+
+def new_node(name: str) -> NodeState:
+    return NodeState(name)
+
+
+def restore(name: str, durable: Durable) -> NodeState:
+    return NodeState(name, recalled={facts.name: facts for facts in durable.modules})
+
+
+def durable(node: NodeState) -> Durable:
+    facts = {**node.recalled, **{name: facts_of(module) for name, module in node.modules.items()}}
+    return Durable(tuple(facts[name] for name in sorted(facts)))
+
+
+def reports(node: NodeState) -> tuple[tuple[str, ModuleReport], ...]:
+    return tuple((name, report(module)) for name, module in sorted(node.modules.items()))
+
+
+def step(node: NodeState, event: Event, now_s: float) -> tuple[NodeState, tuple[Action, ...]]:
+    """Return the node after the event, and the actions that the change calls for.
+
+    `now_s` is monotonic. `modules` of the result is the same object when no module changed.
+    """
+    actions: list[Action] = []
+    if _overslept(node, now_s) or isinstance(event, events.TimePassed):
+        node = _tick(node, now_s, actions)
+    match event:
+        case events.HeartbeatHeard():
+            node = _hear(node, event, now_s, actions)
+        case events.Configured():
+            node = _configure(node, event, now_s, actions)
+        case events.Started():
+            node = _start(replace(node, incarnation=event.incarnation), event, now_s, actions)
+        case events.StorageFailed():
+            node = _all(replace(node, storage_trouble=event.reason), now_s, actions)
+        case events.StorageRecovered():
+            node = _all(replace(node, storage_trouble=""), now_s, actions)
+        case events.TimePassed():
+            pass
+        case _:
+            node = _one(node, event, now_s, actions)
+    return node, tuple(actions)
+
+
+def _overslept(node: NodeState, now_s: float) -> bool:
+    """Whatever wakes a node that slept, it learns of its sleep before it looks at anything else."""
+    spec, last_s = node.membership.spec, node.membership.last_tick_s
+    return last_s is not None and now_s - last_s > max(3 * spec.heartbeat_interval_s, spec.lost_after_s / 2)
+
+
+def _tick(node: NodeState, now_s: float, actions: list[Action]) -> NodeState:
+    ticked = membership.tick(node.membership, now_s)
+    node = replace(node, membership=ticked.membership)
+    if ticked.slept_s:
+        node = _woke(node, ticked.slept_s, actions)
+    for peer in ticked.lost:
+        actions.append(_noted(node, f"{peer} is lost: silent on every network", "peer-lost", "warning"))
+    due = [name for name, module in node.modules.items() if ticked.lost or _due(module, now_s)]
+    for name in due:
+        node = _turn(node, name, now_s, actions)
+    return node
+
+
+def _woke(node: NodeState, slept_s: float, actions: list[Action]) -> NodeState:
+    actions.append(
+        _noted(
+            node,
+            f"this node did not run for {slept_s:.2f} s (frozen or starved); it listens before it judges others",
+            "own-sleep",
+            "warning",
+        )
+    )
+    if slept_s < node.membership.spec.lost_after_s:
+        return node
+    doubting = {n: replace(m, doubtful=True) if m.active else m for n, m in node.modules.items()}
+    return replace(node, modules=doubting)
+
+
+def _noted(node: NodeState, decision: str, rule: str, severity: str = "info") -> Explain:
+    ages = {peer.node: f"incarnation {peer.incarnation}" for peer in node.membership.peers.values()}
+    return Explain("", decision, rule, ages, severity=severity)
+
+
+def _due(module: Module, now_s: float) -> bool:
+    """Whether time alone may change this module."""
+    if module.run is not None:
+        return now_s >= module.run.deadline_s
+    unsettled = module.cleanup or (module.wanted and not module.steady)
+    return unsettled or module.handover or bool(module.holding)
+
+
+def _deadlines(module: Module) -> list[float]:
+    """The moments at which time alone changes this module."""
+    if module.run is not None:
+        return [module.run.deadline_s]
+    holds = {rule.label: rule.hold_s for rule in module.spec.rules}
+    waits = [since_s + holds.get(label, 0.0) for label, since_s in module.holding.items()]
+    return [*waits, module.cleanup_s, module.retry_s, module.handover_until_s]
+
+
+def next_deadline(node: NodeState) -> float | None:
+    """When TimePassed is needed at the latest, besides the regular one of every heartbeat interval."""
+    now_s = node.membership.last_tick_s or 0.0
+    waits = [due_s for module in node.modules.values() for due_s in _deadlines(module) if due_s > now_s]
+    peers_s = membership.deadline(node.membership)
+    return min([*waits, *([peers_s] if peers_s is not None else [])], default=None)
+
+
+def _hear(node: NodeState, event: events.HeartbeatHeard, now_s: float, actions: list[Action]) -> NodeState:
+    heard = membership.hear(node.membership, event.network, event.heartbeat, now_s)
+    node = replace(node, membership=heard.membership)
+    peer = event.heartbeat.node
+    if heard.returned:
+        actions.append(_noted(node, f"{peer} is heard on {event.network}", "peer-heard"))
+    if heard.restarted:
+        actions.append(_noted(node, f"{peer}'s daemon was restarted", "peer-restarted", "warning"))
+    if heard.reports or heard.returned:
+        for name in node.modules:
+            node = _turn(node, name, now_s, actions)
+    return node
+
+
+def _configure(node: NodeState, event: events.Configured, now_s: float, actions: list[Action]) -> NodeState:
+    before = node.modules
+    modules = {spec.name: _configured(node, spec.name, event) for spec in event.modules}
+    for name in before.keys() - modules.keys():
+        turn = Turn(before[name], _around(node, before[name], now_s), now_s)
+        turn.drop_host()
+        actions += turn.actions
+    recalled_facts = {name: facts for name, facts in node.recalled.items() if name not in modules}
+    node = replace(
+        node,
+        membership=membership.configure(node.membership, event.membership, now_s),
+        modules=modules,
+        recalled=recalled_facts,
+    )
+    return _all(node, now_s, actions) if node.incarnation else node
+
+
+def _configured(node: NodeState, name: str, event: events.Configured) -> Module:
+    spec = next(spec for spec in event.modules if spec.name == name)
+    present = node.modules.get(name)
+    if present is None:
+        facts = node.recalled.get(name)
+        return recalled(Module(spec), facts) if facts else Module(spec)
+    changed = present.spec.signature != spec.signature
+    runs = present.state is not STOP or present.run is not None
+    reload = present.reload or (changed and runs and present.host is not HostState.NONE)
+    return replace(present, spec=spec, reload=reload)
+
+
+def _start(node: NodeState, event: events.Started, now_s: float, actions: list[Action]) -> NodeState:
+    """Something may run from before: every module is cleaned up first."""
+    modules = {}
+    for name, module in node.modules.items():
+        wanted = module.desired
+        if event.boot and module.spec.boot is not BootPolicy.AUTO:
+            wanted = module.spec.boot is BootPolicy.ON
+        modules[name] = replace(module, desired=wanted, cleanup=True, cleanup_s=now_s)
+    return _all(replace(node, modules=modules), now_s, actions)
+
+
+def _all(node: NodeState, now_s: float, actions: list[Action]) -> NodeState:
+    for name in node.modules:
+        node = _turn(node, name, now_s, actions)
+    return node
+
+
+def _one(node: NodeState, event: Event, now_s: float, actions: list[Action]) -> NodeState:
+    name = getattr(event, "module", "")
+    if name not in node.modules:
+        return node
+    return _turn(node, name, now_s, actions, event)
+
+
+def _turn(node: NodeState, name: str, now_s: float, actions: list[Action], event: Event | None = None) -> NodeState:
+    """Let one module take the event in, and decide."""
+    module = node.modules[name]
+    turn = Turn(module, _around(node, module, now_s), now_s)
+    _learn_epoch(turn)
+    if event is not None:
+        _take_in(turn, event)
+    turn.note_holding()
+    progress.limits(turn)
+    decide = mirror.decide if turn.m.spec.kind is Kind.MIRROR else single.decide
+    decide(turn)
+    actions += turn.actions
+    return node if turn.m is module else replace(node, modules={**node.modules, name: turn.m})
+
+
+def _learn_epoch(turn: Turn) -> None:
+    """Another was primary since: its epoch is the one to exceed. An active node keeps its own until they met."""
+    report = turn.peer.report
+    if report is not None and report.epoch > turn.m.epoch and not turn.m.active:
+        turn.set(epoch=report.epoch, was_primary=False)
+
+
+def _take_in(turn: Turn, event: Event) -> None:
+    match event:
+        case events.HostReady():
+            progress.host_ready(turn)
+        case events.HostLost():
+            progress.host_lost(turn, event.reason)
+        case events.PipelineFinished():
+            progress.run_ended(turn, event)
+        case events.CommandGiven():
+            commands.give(turn, event.command, force=event.force, by=event.by)
+        case events.VerdictChanged():
+            _set_value(turn, event.resource, Value(event.health, event.reason, turn.now_s, event.facts))
+        case events.ValueSet():
+            _set_value(turn, event.resource, Value(event.value, f"set by {event.by}", turn.now_s))
+
+
+def _set_value(turn: Turn, resource: str, value: Value) -> None:
+    known = turn.m.values.get(resource)
+    if known is not None and known.value == value.value:
+        value = replace(value, since_s=known.since_s)
+    turn.set(values={**turn.m.values, resource: value})
+
+
+def _around(node: NodeState, module: Module, now_s: float) -> Surroundings:
+    spec = node.membership.spec
+    return Surroundings(
+        node.name, node.incarnation, _peer(node, module, now_s), node.storage_trouble, spec.lost_after_s
+    )
+
+
+def _peer(node: NodeState, module: Module, now_s: float) -> PeerView:
+    """The module's other node, when it is a mirror that has one."""
+    others = [name for name in module.spec.nodes if name != node.name]
+    if module.spec.kind is not Kind.MIRROR or not others:
+        return PeerView()
+    known = node.membership.peers.get(others[0])
+    if known is None:
+        return PeerView(others[0])
+    return PeerView(
+        node=known.node,
+        alive=known.alive,
+        absent=membership.absent(node.membership, known.node, now_s),
+        report=known.modules.get(module.spec.name),
+        silent_s=max(now_s - known.last_s, 0.0) if known.incarnation >= 0 else 0.0,
+    )

@@ -1,0 +1,182 @@
+"""What follows when a run ends, a host comes or goes, or a limit passes."""
+
+from __future__ import annotations
+
+from safekit.engine import commands
+from safekit.engine.events import PipelineFinished
+from safekit.engine.module import HostState, Turn
+from safekit.engine.reports import ModuleState, Readiness
+from safekit.engine.transitions import STOP, WAIT, Row
+
+CLEANUP_AGAIN_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Pauses before the next clean-up, by how many have failed in a row."""
+
+
+def host_ready(turn: Turn) -> None:
+    if turn.m.host is HostState.STARTING:
+        turn.set(host=HostState.READY, reload=False)
+
+
+def host_lost(turn: Turn, reason: str) -> None:
+    """Whatever it had started may still run: `active` stays, and a new host cleans up first."""
+    if turn.m.host is HostState.NONE and turn.m.run is None:
+        return
+    was_running = turn.m.state is not STOP or turn.m.run is not None
+    turn.set(host=HostState.NONE, run=None, claim=0, handover=False, again=False, values={}, holding={})
+    _clean_up_later(turn)
+    if turn.m.wanted and was_running:
+        turn.count_loop(reason)
+    turn.be(
+        ModuleState.WAIT if turn.m.wanted else turn.m.state,
+        Readiness.TRANSIENT,
+        f"the module's host was lost: {reason}; everything is stopped by force before it goes on",
+        "host-lost",
+        severity="alarm",
+    )
+
+
+def run_ended(turn: Turn, event: PipelineFinished) -> None:
+    run = turn.m.run
+    if run is None or run.number != event.run:
+        return
+    turn.set(run=None)
+    if event.stuck:
+        _stuck(turn, run.row, event)
+    elif run.row.starts and not event.ok:
+        _start_failed(turn, run.row, event)
+    elif run.row.releases:
+        _released(turn, run.row)
+    else:
+        _arrived(turn, run.row)
+
+
+def _arrived(turn: Turn, row: Row) -> None:
+    if row.name == "swapped-out":
+        turn.set(swapped_back=True)
+    if turn.m.state is WAIT:
+        turn.be(WAIT, Readiness.TRANSIENT, "prestart is done; looking for the peer", "started")
+        return
+    turn.set(retry_s=0.0)
+    turn.be(turn.m.state, Readiness.READY, _ready_reason(turn), row.name)
+
+
+def _ready_reason(turn: Turn) -> str:
+    return {
+        ModuleState.ALONE: "running here, without a secondary",
+        ModuleState.PRIM: "running here, with a secondary",
+        ModuleState.SECOND: "ready to take over",
+        ModuleState.UP: "running",
+    }.get(turn.m.state, "")
+
+
+def _released(turn: Turn, row: Row) -> None:
+    turn.set(active=False, took_over=False, cleanups=0)
+    if row.name == "swap-out":
+        until_s = turn.now_s + max(5.0, 3 * turn.around.lost_after_s)
+        turn.set(handover=True, handover_until_s=until_s)
+        turn.publish()
+        turn.begin("swapped-out", f"handed over to {turn.peer.node}")
+    elif row.name == "cleanup":
+        turn.set(cleanup=False)
+        turn.be(STOP, Readiness.NOT_READY, "everything is stopped", "cleanup")
+    elif row.name == "wait":
+        turn.be(WAIT, Readiness.TRANSIENT, "stopped; deciding what to be", "wait")
+    else:
+        turn.set(again=False)
+        turn.be(STOP, Readiness.NOT_READY, turn.m.reason.replace("stopping", "stopped", 1), "stop")
+    turn.publish()
+
+
+def _start_failed(turn: Turn, row: Row, event: PipelineFinished) -> None:
+    """What this run had started is stopped; what earlier runs had started follows, then it starts anew."""
+    what = f"{event.failed} did not start: {event.reason}" if event.failed else event.reason
+    again = turn.m.wanted and turn.count_loop(what)
+    turn.set(again=again)
+    turn.begin(
+        "stop",
+        f"stopping: {what}",
+        f"{row.name}-failed",
+        severity="warning",
+        facts={"failed": event.failed, "because": event.reason},
+        prevent="`safekit plan` checks on each node what a start needs",
+    )
+
+
+def _stuck(turn: Turn, row: Row, event: PipelineFinished) -> None:
+    """A forced stop failed: something of the primary may still run, so nobody else may."""
+    _clean_up_later(turn)
+    turn.be(
+        turn.m.state,
+        Readiness.NOT_READY,
+        f"{event.failed} does not stop: {event.reason}; tried again every few seconds, the peer must not take over",
+        "stuck",
+        severity="alarm",
+        facts={"during": row.name},
+        prevent=f"stop {event.failed} by hand; then the module goes on by itself",
+    )
+
+
+def _clean_up_later(turn: Turn) -> None:
+    pause_s = CLEANUP_AGAIN_S[min(turn.m.cleanups, len(CLEANUP_AGAIN_S) - 1)]
+    turn.set(cleanup=True, cleanups=turn.m.cleanups + 1, cleanup_s=turn.now_s + pause_s)
+
+
+def limits(turn: Turn) -> None:
+    """A run past its bound is a hung host."""
+    run = turn.m.run
+    if run is not None and turn.now_s >= run.deadline_s and not run.killed:
+        turn.kill_host(f"'{run.row.name}' did not end within its bound")
+
+
+def clean_up(turn: Turn) -> bool:
+    """True when a clean-up is under way or due: nothing else is decided."""
+    if not turn.m.cleanup:
+        return False
+    if turn.now_s >= turn.m.cleanup_s:
+        turn.begin("cleanup", "making sure that nothing runs from before", "cleanup", force=True)
+    return True
+
+
+def reconfigured(turn: Turn) -> bool:
+    """Take a new configuration over where the host runs."""
+    if not turn.m.reload or turn.m.host is not HostState.READY:
+        return False
+    turn.set(reload=False)
+    return turn.begin("reconfigure", "taking the new configuration over")
+
+
+def stop_or_start(turn: Turn) -> bool:
+    """Decide what does not depend on the kind. True when a run is on its way or nothing more is to decide."""
+    m = turn.m
+    if clean_up(turn) or _pending(turn):
+        return True
+    if m.state is STOP:
+        return _from_stop(turn)
+    if not turn.m.wanted or m.again:
+        turn.begin("stop", _stop_reason(turn))
+        return True
+    return reconfigured(turn)
+
+
+def _stop_reason(turn: Turn) -> str:
+    if turn.m.leaving:
+        return "stopping: the daemon of this node ends"
+    return "stopping, to start again" if turn.m.again else "stopping: asked for"
+
+
+def _from_stop(turn: Turn) -> bool:
+    if not turn.m.wanted:
+        turn.drop_host()
+    elif turn.now_s >= turn.m.retry_s:
+        turn.set(again=False)
+        turn.begin("start", "starting")
+    return True
+
+
+def _pending(turn: Turn) -> bool:
+    command, force = turn.m.pending, False
+    if command is None:
+        return False
+    turn.set(pending=None)
+    commands.obey(turn, command, force=force, by="")
+    return turn.m.run is not None

@@ -1,0 +1,96 @@
+"""What people see: typed views of a node's state, with times turned into ages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from safekit.engine.module import Module
+from safekit.engine.node import NodeState
+from safekit.engine.reports import ModuleReport
+
+
+@dataclass(frozen=True, slots=True)
+class ValueView:
+    resource: str
+    value: str
+    reason: str
+    since_s: float
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleView:
+    name: str
+    kind: str
+    nodes: tuple[str, ...]
+    state: str
+    readiness: str
+    reason: str
+    since_s: float
+    """Seconds in this state."""
+    epoch: int
+    active: bool
+    desired: bool
+    failover: bool
+    running: str
+    """The transition under way; empty when none is."""
+    loops: int
+    """Automatic restarts that count against max_loops."""
+    values: tuple[ValueView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStatus:
+    node: str
+    alive: bool
+    incarnation: int
+    networks: dict[str, float]
+    """Seconds since it was last heard, per network."""
+    hears_us: int
+    modules: dict[str, ModuleReport]
+
+
+def view(node: NodeState, name: str, now_s: float) -> ModuleView | None:
+    module = node.modules.get(name)
+    return None if module is None else _view(module, now_s)
+
+
+def _view(m: Module, now_s: float) -> ModuleView:
+    return ModuleView(
+        name=m.spec.name,
+        kind=str(m.spec.kind),
+        nodes=m.spec.nodes,
+        state=str(m.state),
+        readiness=str(m.readiness),
+        reason=m.reason,
+        since_s=round(max(now_s - m.since_s, 0.0), 3),
+        epoch=m.epoch,
+        active=m.active,
+        desired=m.desired,
+        failover=m.failover,
+        running=m.run.row.name if m.run else "",
+        loops=len(m.loops),
+        values=tuple(
+            ValueView(name, value.value, value.reason, round(now_s - value.since_s, 3), value.facts)
+            for name, value in sorted(m.values.items())
+        ),
+    )
+
+
+def peers(node: NodeState, now_s: float) -> tuple[PeerStatus, ...]:
+    return tuple(
+        PeerStatus(
+            node=peer.node,
+            alive=peer.alive,
+            incarnation=peer.incarnation,
+            networks={network: round(now_s - at_s, 3) for network, at_s in sorted(peer.heard_s.items())},
+            hears_us=peer.hears_us,
+            modules=peer.modules,
+        )
+        for peer in node.membership.peers.values()
+    )
+
+
+def heard(node: NodeState) -> tuple[tuple[str, int], ...]:
+    """The last sequence number heard from each living peer, for our heartbeats."""
+    return tuple((peer.node, peer.sequence) for peer in node.membership.peers.values() if peer.alive)
