@@ -16,7 +16,16 @@ import pytest
 from safekit_sdk import ConfigError, Context
 from safekit_sdk.cgroup import cgroup_members, kill_cgroup, make_cgroup, module_cgroup, remove_cgroup, unified_mount
 from safekit_sdk.process import Family, Program, end_processes, launch, open_pidfd, run, wait_ended
-from safekit_sdk.procfs import MARKER, arguments, describe, marked, process_stat, session_members
+from safekit_sdk.procfs import (
+    MARKER,
+    arguments,
+    descendants,
+    describe,
+    marked,
+    process_stat,
+    session_members,
+    ticks_now,
+)
 
 SLEEP = "/bin/sleep"
 
@@ -278,6 +287,23 @@ async def test_a_session_has_its_living_members(family: Family, tmp_path: Path) 
     await until(lambda: len(session_members(program.pid)) == 2)
     assert program.pid in session_members(program.pid)
     assert "(sleep)" in describe(session_members(program.pid))
+
+
+async def test_the_descendants_of_a_process_are_its_children_and_theirs(family: Family, tmp_path: Path) -> None:
+    script = f"(setsid {SLEEP} 1000; :) & wait"
+    before = ticks_now()
+    program = launch(["/bin/sh", "-c", script], output=tmp_path / "log", env=family.environment)
+    await until(lambda: len(descendants(program.pid)) == 2)
+    assert descendants(program.pid) | {program.pid} == family.pids()
+    stat = process_stat(program.pid)
+    assert stat
+    assert before <= stat.start_ticks <= ticks_now()
+
+
+async def test_a_family_knows_its_own(family: Family, tmp_path: Path) -> None:
+    mine = launch([SLEEP, "1000"], output=tmp_path / "log", env=family.environment)
+    assert family.owns(mine.pid)
+    assert not family.owns(os.getpid())
 
 
 async def test_a_name_with_spaces_and_brackets_is_read_as_it_is(family: Family, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 from safekit_sdk.cgroup import cgroup_members, kill_cgroup, make_cgroup, remove_cgroup
 from safekit_sdk.errors import ConfigError
 from safekit_sdk.plugin import Context
-from safekit_sdk.procfs import MARKER, marked, process_stat, session_members
+from safekit_sdk.procfs import MARKER, environment, marked, process_stat, session_members
 
 KILL_BOUND_S = 5.0
 """How long a killed process may take to vanish; one that takes longer hangs in the kernel."""
@@ -83,6 +83,10 @@ class Family:
 
     def pids(self) -> frozenset[int]:
         return (cgroup_members(self.cgroup) | marked(self.marker)) - {os.getpid()}
+
+    def owns(self, pid: int) -> bool:
+        """Whether this one belongs to it, at the cost of one look."""
+        return pid in cgroup_members(self.cgroup) or f"{MARKER}={self.marker}".encode() in environment(pid)
 
     async def end(self, grace_s: float) -> tuple[int, ...]:
         """End them all. Returns those that not even KILL ended within KILL_BOUND_S."""

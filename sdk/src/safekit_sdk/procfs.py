@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,3 +76,19 @@ def session_members(session_id: int) -> frozenset[int]:
     """The living processes of a session."""
     stats = (process_stat(pid) for pid in all_pids())
     return frozenset(s.pid for s in stats if s and s.session_id == session_id and s.alive)
+
+
+def descendants(pid: int) -> frozenset[int]:
+    """The living children of a process, theirs, and so on."""
+    stats = [stat for other in all_pids() if (stat := process_stat(other)) and stat.alive]
+    found: set[int] = set()
+    parents = {pid}
+    while parents:
+        parents = {stat.pid for stat in stats if stat.parent_pid in parents} - found
+        found |= parents
+    return frozenset(found)
+
+
+def ticks_now() -> int:
+    """The present in the unit of `start_ticks`."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
