@@ -3,7 +3,8 @@ from collections.abc import Callable
 
 import pytest
 
-from safekit_lab import Lab, LabError, Node, freezer
+from safekit_lab import Lab, LabError, Node, freezer, inside
+from safekit_lab.inside import Command
 
 pytestmark = pytest.mark.system
 Eventually = Callable[[Callable[[], object]], None]
@@ -76,6 +77,15 @@ def test_a_deep_frozen_node_does_not_answer_and_a_thaw_brings_it_back(lab: Lab) 
     assert not reaches(lab.node("node2"), node.address(network=1, family=6))
     node.thaw()
     assert reaches(lab.node("node2"), node.address())
+
+
+def test_a_dead_process_that_nobody_collects_does_not_keep_its_node_from_rebooting(lab: Lab) -> None:
+    node = lab.node("node1")
+    neglected = inside.start(lab.folder, "node1", Command(["sleep", "600"]))
+    node.crash()
+    node.boot()
+    assert node.run(["hostname"]).stdout == "node1\n"
+    assert neglected.wait(10) == -9
 
 
 def test_a_frozen_node_can_crash(lab: Lab) -> None:

@@ -156,6 +156,18 @@ def test_a_bound_directory_of_the_host_is_seen_and_written_only_if_allowed(tmp_p
     assert (tmp_path / "open/file").exists()
 
 
+def test_packages_that_live_below_tmp_are_seen_in_a_node(tmp_path: Path) -> None:
+    (tmp_path / "below_tmp.py").write_text("print('found')")
+    code = (
+        "import sys; from safekit_lab import Lab\n"
+        "with Lab.up(nodes=1) as lab: print(lab.node('node1').run(sys.argv[1:]).stdout)"
+    )
+    command = [sys.executable, "-c", code, sys.executable, "-c", "import below_tmp"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "found\n\n"
+
+
 def test_without_ipv6_there_is_none() -> None:
     with Lab.up(nodes=1, ipv6=False, mtu=1400) as lab:
         said = lab.node("node1").run(["ip", "address", "show", "eth0"]).stdout

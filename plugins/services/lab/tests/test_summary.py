@@ -37,8 +37,10 @@ def test_an_outage_that_never_ended_has_no_end_and_an_infinite_gap() -> None:
 
 
 def test_an_outage_from_the_start_has_no_gap() -> None:
-    (outage,) = outages([request(1.0, "refused"), request(2.0)])
+    summary = summarize([request(1.0, "refused"), request(2.0)])
+    (outage,) = summary.outages
     assert outage.gap_ms is None
+    assert summary.longest_gap_ms == outage.duration_ms
     assert outage.duration_ms == pytest.approx(1001)
 
 

@@ -58,8 +58,8 @@ def conceive(ground: Ground, machine: Machine, disk: rootfs.Disk) -> Birth:
         pid = os.fork()
         if pid == 0:
             _run_child(lambda: _live(ground, machine, disk, theirs), theirs)
-        kernel.setns(own_namespace, kernel.CLONE_NEWPID)
     finally:
+        kernel.setns(own_namespace, kernel.CLONE_NEWPID)
         os.close(own_namespace)
         theirs.close()
     return Birth(machine, pid, ours)

@@ -22,7 +22,6 @@ _DEVICES = (
     "fuse",
     "kvm",
     "vhost-net",
-    "loop-control",
 )
 _DEVICE_LINKS = {
     "fd": "/proc/self/fd",

@@ -39,8 +39,8 @@ class Summary:
 
     @property
     def longest_gap_ms(self) -> float:
-        """0 if every request was served. LabError is for the caller: an outage without end counts as infinite."""
-        return max((float("inf") if each.gap_ms is None else each.gap_ms for each in self.outages), default=0.0)
+        """0 if every request was served, infinite for an outage without end; one from the start counts as it lasted."""
+        return max(map(_length_ms, self.outages), default=0.0)
 
 
 def summarize(records: Sequence[Record]) -> Summary:
@@ -86,6 +86,11 @@ def _outage(failures: Sequence[Record], answers: Sequence[Record]) -> Outage:
         gap_ms=None if before is None else _ms(after.end_s - before),
         failed=sum(failure.start_s < after.end_s for failure in failures),
     )
+
+
+def _length_ms(outage: Outage) -> float:
+    known = (length for length in (outage.gap_ms, outage.duration_ms) if length is not None)
+    return next(known, float("inf"))
 
 
 def _ms(seconds: float) -> float:
