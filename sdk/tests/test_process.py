@@ -82,7 +82,7 @@ async def test_input_environment_and_directory_are_the_ones_given(tmp_path: Path
 async def test_a_daemon_left_in_the_background_is_not_waited_for_and_lives_on(family: Family) -> None:
     done = await run(["/bin/sh", "-c", f"{SLEEP} 1000 & echo started"], timeout_s=10, env=family.environment)
     assert (done.ok, done.output) == (True, "started\n")
-    assert [arguments(pid) for pid in family.pids()] == [[SLEEP, "1000"]]
+    await until(lambda: [arguments(pid) for pid in family.pids()] == [[SLEEP, "1000"]])
 
 
 async def test_a_timeout_ends_the_whole_session_even_where_term_is_ignored(family: Family) -> None:
@@ -174,7 +174,7 @@ async def test_everything_a_program_forks_is_in_its_cgroup(cgroup: Path) -> None
     script = f"(setsid {SLEEP} 1000 &) ; cat /proc/self/cgroup"
     done = await run(["/bin/sh", "-c", script], timeout_s=10, cgroup=cgroup, env={})
     assert f"0::/{cgroup.name}\n" in done.output
-    assert [arguments(pid) for pid in cgroup_members(cgroup)] == [[SLEEP, "1000"]]
+    await until(lambda: [arguments(pid) for pid in cgroup_members(cgroup)] == [[SLEEP, "1000"]])
     assert await end_processes(cgroup, 5) == ()
     assert cgroup_members(cgroup) == frozenset()
 
@@ -298,6 +298,12 @@ async def test_the_descendants_of_a_process_are_its_children_and_theirs(family: 
     stat = process_stat(program.pid)
     assert stat
     assert before <= stat.start_ticks <= ticks_now()
+
+
+async def test_a_program_that_has_just_been_started_is_found_at_once(family: Family, tmp_path: Path) -> None:
+    for _ in range(50):
+        program = launch([SLEEP, "1000"], output=tmp_path / "log", env=family.environment)
+        assert program.pid in family.pids()
 
 
 async def test_a_family_knows_its_own(family: Family, tmp_path: Path) -> None:

@@ -11,6 +11,9 @@ from pathlib import Path
 
 MARKER = "SAFEKIT_RESOURCE"
 """The environment variable that every process of a resource carries."""
+_KERNEL_THREAD = 0x00200000
+_EXEC_LOOKS = 50
+_EXEC_LOOK_S = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +27,16 @@ class ProcessStat:
     session_id: int
     start_ticks: int
     """Clock ticks from boot to its start: with the pid its identity until the next boot."""
+    flags: int = 0
+    """The kernel's, include/linux/sched.h."""
 
     @property
     def alive(self) -> bool:
         return self.state not in "ZX"
+
+    @property
+    def of_kernel(self) -> bool:
+        return bool(self.flags & _KERNEL_THREAD)
 
 
 def process_stat(pid: int) -> ProcessStat | None:
@@ -38,7 +47,8 @@ def process_stat(pid: int) -> ProcessStat | None:
         return None
     head, _, rest = text.rpartition(")")
     fields = rest.split()
-    return ProcessStat(pid, head.partition("(")[2], fields[0], int(fields[1]), int(fields[3]), int(fields[19]))
+    parent_pid, session_id, flags, start_ticks = (int(fields[index]) for index in (1, 3, 6, 19))
+    return ProcessStat(pid, head.partition("(")[2], fields[0], parent_pid, session_id, start_ticks, flags)
 
 
 def describe(pids: Iterable[int]) -> str:
@@ -52,18 +62,35 @@ def all_pids() -> list[int]:
 
 
 def environment(pid: int) -> list[bytes]:
-    """`NAME=value` entries as the program was started with; empty when it is gone or not ours to read."""
+    """`NAME=value` entries as the program was started with; empty when it is gone or not ours to read.
+    Within execve() a process has none for an instant, which is waited out (at most 25 ms)."""
+    content = b""
+    for _ in range(_EXEC_LOOKS):
+        content = _read(pid, "environ")
+        if content or not _is_within_exec(pid):
+            break
+        time.sleep(_EXEC_LOOK_S)
+    return (content or _read(pid, "environ")).split(b"\0")
+
+
+def _is_within_exec(pid: int) -> bool:
+    """Neither arguments nor environment are there yet."""
+    if _read(pid, "cmdline"):
+        return False
+    stat = process_stat(pid)
+    return stat is not None and stat.alive and not stat.of_kernel
+
+
+def _read(pid: int, name: str) -> bytes:
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    return []
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    return b""
 
 
 def arguments(pid: int) -> list[str]:
     """The argument list; empty when it is gone."""
-    with contextlib.suppress(OSError):
-        raw = Path(f"/proc/{pid}/cmdline").read_bytes()
-        return raw.decode(errors="replace").rstrip("\0").split("\0")
-    return []
+    raw = _read(pid, "cmdline")
+    return raw.decode(errors="replace").rstrip("\0").split("\0") if raw else []
 
 
 def marked(value: str) -> frozenset[int]:
