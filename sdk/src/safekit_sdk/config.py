@@ -44,15 +44,20 @@ class ResourceConfig(Config):
     action: FailureAction = "stopstart"
     """What the generated rule does when the started resource reports itself down."""
     start_timeout: Duration = Duration(60)
+    """A start that takes longer has failed."""
     stop_timeout: Duration = Duration(60)
     """A graceful stop that takes longer is followed by a forced one."""
     force_stop_timeout: Duration = Duration(30)
+    """A forced stop that takes longer has failed: the resource may still run, and the module is stuck."""
 
 
 class AppConfig(ResourceConfig):
     action: FailureAction = "restart"
+    """What the generated rule does when the started application reports itself down."""
 
 
 class WitnessConfig(Config):
     name: Ident | None = None
+    """The identifier in the status and in explanations; derived from the other settings when absent."""
     timeout: Duration = Duration(2)
+    """A call that takes longer has not reached the witness."""

@@ -1,0 +1,110 @@
+"""What every witness passes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, ClassVar
+
+import pytest
+
+from safekit_sdk.testing.conformance.plugin import PluginConformance, hide
+from safekit_sdk.testing.context import RecordingContext
+from safekit_sdk.testing.leaks import Belongings, left_since
+from safekit_sdk.witness import Lease, Witness
+
+_EXCLUSIVE_TESTS = (
+    "test_one_node_at_a_time_has_the_lease",
+    "test_a_released_lease_goes_to_the_other_node_with_a_greater_epoch",
+    "test_a_lease_of_an_old_epoch_is_not_renewed",
+)
+_UNREACHABLE_TESTS = ("test_a_witness_that_is_not_reached_is_an_error_within_the_timeout",)
+
+
+class WitnessConformance(PluginConformance):
+    """A subclass gives `plugin` and the fixture `settings`, which has a real witness running that holds no lease."""
+
+    plugin: ClassVar[type[Witness[Any]]]
+    group = "safekit.witnesses"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        plugin = getattr(cls, "plugin", None)
+        if plugin is not None and not plugin.exclusive:
+            hide(cls, *_EXCLUSIVE_TESTS)
+        if cls.make_unreachable is WitnessConformance.make_unreachable:
+            hide(cls, *_UNREACHABLE_TESTS)
+
+    async def make_unreachable(self, config: Any) -> None:
+        """Cut the node off from the witness, or end it. Optional."""
+        raise NotImplementedError
+
+    @contextlib.asynccontextmanager
+    async def two_nodes(self, config: Any, context: RecordingContext) -> AsyncIterator[tuple[Any, Any]]:
+        yield self.made(config, context), self.made(config, context)
+
+    async def bounded(self, call: Any, config: Any) -> Any:
+        """As the engine calls it."""
+        return await asyncio.wait_for(call, config.timeout.seconds)
+
+    @pytest.mark.asyncio
+    async def test_a_lease_is_given_renewed_and_released(self, config: Any, context: RecordingContext) -> None:
+        witness = self.made(config, context)
+        lease = await self.bounded(witness.acquire("test", "node1"), config)
+        assert isinstance(lease, Lease)
+        assert lease.ttl_s > 0
+        again = await self.bounded(witness.renew("test", "node1", lease.epoch), config)
+        assert isinstance(again, Lease)
+        assert again.epoch == lease.epoch, "a renewal keeps the epoch"
+        for _ in range(2):
+            await self.bounded(witness.release("test", "node1", lease.epoch), config)
+
+    @pytest.mark.asyncio
+    async def test_one_node_at_a_time_has_the_lease(self, config: Any, context: RecordingContext) -> None:
+        async with self.two_nodes(config, context) as (one, other):
+            lease = await self.bounded(one.acquire("test", "node1"), config)
+            assert await self.bounded(other.acquire("test", "node2"), config) is None
+            assert await self.bounded(other.renew("test", "node2", lease.epoch), config) is None
+            await self.bounded(other.release("test", "node2", lease.epoch), config)
+            assert await self.bounded(one.renew("test", "node1", lease.epoch), config) is not None
+            assert await self.bounded(other.acquire("other-module", "node2"), config) is not None
+
+    @pytest.mark.asyncio
+    async def test_a_released_lease_goes_to_the_other_node_with_a_greater_epoch(
+        self, config: Any, context: RecordingContext
+    ) -> None:
+        async with self.two_nodes(config, context) as (one, other):
+            first = await self.bounded(one.acquire("test", "node1"), config)
+            await self.bounded(one.release("test", "node1", first.epoch), config)
+            second = await self.bounded(other.acquire("test", "node2"), config)
+            assert second.epoch > first.epoch, "an epoch only grows"
+
+    @pytest.mark.asyncio
+    async def test_a_lease_of_an_old_epoch_is_not_renewed(self, config: Any, context: RecordingContext) -> None:
+        async with self.two_nodes(config, context) as (one, other):
+            old = await self.bounded(one.acquire("test", "node1"), config)
+            await self.bounded(one.release("test", "node1", old.epoch), config)
+            assert await self.bounded(one.renew("test", "node1", old.epoch), config) is None
+            await self.bounded(other.acquire("test", "node2"), config)
+            assert await self.bounded(one.renew("test", "node1", old.epoch), config) is None
+
+    @pytest.mark.asyncio
+    async def test_it_leaves_no_descriptor_task_or_child(self, config: Any, context: RecordingContext) -> None:
+        await self._round(config, context)
+        before = Belongings.now()
+        await self._round(config, context)
+        assert await left_since(before) == []
+
+    async def _round(self, config: Any, context: RecordingContext) -> None:
+        witness = self.made(config, context)
+        lease = await self.bounded(witness.acquire("test", "node1"), config)
+        await self.bounded(witness.release("test", "node1", lease.epoch), config)
+
+    @pytest.mark.asyncio
+    async def test_a_witness_that_is_not_reached_is_an_error_within_the_timeout(
+        self, config: Any, context: RecordingContext
+    ) -> None:
+        await self.make_unreachable(config)
+        with pytest.raises(Exception):  # noqa: B017 - any exception says that it was not reached
+            await self.bounded(self.made(config, context).acquire("test", "node1"), config)
