@@ -1,0 +1,150 @@
+"""A module's configuration after its plugins have checked it: plain data that the daemon and the host read. The
+daemon builds the engine's words from it without importing a plugin."""
+
+from __future__ import annotations
+
+from typing import Any as Anything
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from safekit.config.module import Heartbeat
+from safekit.engine.rules import All, Any, Expression, Not, Rule, Test
+from safekit.engine.spec import BootPolicy, IsolationPolicy, Kind, ModuleSpec
+from safekit_sdk import Duration, InternalError, ModuleKind, Scope
+
+
+class _Compiled(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CompiledEntry(_Compiled):
+    plugin: str
+    ident: str
+    config: dict[str, Anything]
+    """Every setting, as JSON; `config_model.model_validate` gives the model back."""
+    origin: str = ""
+
+    @property
+    def resource(self) -> str:
+        """Its name in rules and in the status: `class.ident`."""
+        return f"{self.plugin}.{self.ident}"
+
+
+class CompiledStep(CompiledEntry):
+    """One resource or app of the pipeline."""
+
+    group: Literal["resource", "app"]
+    scopes: tuple[Scope, ...]
+    restarts: bool = True
+    watches: bool = False
+    start_bound_s: float
+    """The longest that starting all its instances takes, promotion included."""
+    stop_bound_s: float
+    """Likewise stopping, by force in the end."""
+
+
+class CompiledChecker(CompiledEntry):
+    scope: Scope
+
+
+class CompiledRule(_Compiled):
+    label: str
+    condition: list[Anything]
+    """The tree: `["&&", …]`, `["||", …]`, `["!", term]`, or `["local", class, ident, "==", value]`."""
+    action: str
+    text: str
+    hold_s: float = 0.0
+    message: str = ""
+    origin: str = ""
+
+    @classmethod
+    def of(cls, rule: Rule, message: str = "") -> CompiledRule:
+        return cls(
+            label=rule.label,
+            condition=_to_list(rule.condition),
+            action=rule.action,
+            text=rule.text,
+            hold_s=rule.hold_s,
+            message=message,
+            origin=rule.origin,
+        )
+
+    def to_rule(self) -> Rule:
+        text = f"{self.message} ({self.text})" if self.message else self.text
+        return Rule(self.label, _from_list(self.condition), self.action, text, self.hold_s, self.origin)
+
+
+class CompiledModule(_Compiled):
+    format: Literal[1] = 1
+    name: str
+    kind: ModuleKind
+    description: str = ""
+    nodes: tuple[str, ...]
+    heartbeat: Heartbeat
+    isolation: Literal["safety", "availability"]
+    default_primary: str | None
+    boot: Literal["auto", "on", "off"]
+    max_loops: int
+    loop_interval: Duration
+    variables: dict[str, str]
+    steps: tuple[CompiledStep, ...]
+    checkers: tuple[CompiledChecker, ...]
+    rules: tuple[CompiledRule, ...]
+    has_data: bool
+    """A step replicates data."""
+    packages: dict[str, str]
+    """The packages that the plugins came from, with their versions."""
+    warnings: tuple[str, ...] = ()
+    signature: str = ""
+    """Digest of what makes a difference at run time; places in the file and package versions make none."""
+
+    @property
+    def start_bound_s(self) -> float:
+        return sum(step.start_bound_s for step in self.steps) + MARGIN_S
+
+    @property
+    def stop_bound_s(self) -> float:
+        return sum(step.stop_bound_s for step in self.steps) + MARGIN_S
+
+    def to_spec(self) -> ModuleSpec:
+        return ModuleSpec(
+            name=self.name,
+            kind=Kind(self.kind),
+            nodes=self.nodes,
+            rules=tuple(rule.to_rule() for rule in self.rules),
+            isolation=IsolationPolicy(self.isolation),
+            has_data=self.has_data,
+            default_primary=self.default_primary,
+            boot=BootPolicy(self.boot),
+            max_loops=self.max_loops,
+            loop_interval_s=self.loop_interval.seconds,
+            start_bound_s=self.start_bound_s,
+            stop_bound_s=self.stop_bound_s,
+            signature=self.signature,
+        )
+
+
+MARGIN_S = 10.0
+"""For the host's own work in a walk through the pipeline: ending checkers, messages."""
+_JOINTS: dict[str, type[All] | type[Any]] = {"&&": All, "||": Any}
+
+
+def _to_list(expression: Expression) -> list[Anything]:
+    if isinstance(expression, Test):
+        operator = "!=" if expression.negated else "=="
+        return [expression.side, expression.resource_class, expression.ident, operator, expression.value]
+    if isinstance(expression, Not):
+        return ["!", _to_list(expression.term)]
+    return ["&&" if isinstance(expression, All) else "||", *map(_to_list, expression.terms)]
+
+
+def _from_list(tree: list[Anything]) -> Expression:
+    match tree:
+        case ["!", list(term)]:
+            return Not(_from_list(term))
+        case ["&&" | "||" as joint, *terms]:
+            return _JOINTS[joint](tuple(_from_list(term) for term in terms))
+        case ["local" | "remote" as side, str(cls), str(ident), "==" | "!=" as operator, str(value)]:
+            return Test(side, cls, ident, value, negated=operator == "!=")
+    raise InternalError(f"a compiled rule has a part that is not known: {tree!r}"[:300])

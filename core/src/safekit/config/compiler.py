@@ -1,0 +1,234 @@
+"""A module file into its compiled form. Imports plugins: runs in a process of its own, never in the daemon."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any, Final, Literal
+
+from safekit.config.compiled import CompiledChecker, CompiledModule, CompiledStep
+from safekit.config.entries import CHECKER_GROUPS, STEP_GROUPS, Entry, bring, check_unique, door, read_entries
+from safekit.config.errors import ConfigErrors, Findings
+from safekit.config.module import ModuleFile, RuleEntry
+from safekit.config.problems import did_you_mean, validate
+from safekit.config.rulebook import Known, Rulebook, Source, generated
+from safekit.config.text import Document, read
+from safekit.config.variables import as_text, substitute
+from safekit.plugins import discovery
+from safekit_sdk import App, ConfigError, Context, Resource, SafekitError
+
+TRANSITION_S: Final = 10.0
+"""What the host allows a step that wants to know of a change of state."""
+_NO_DIFFERENCE: Final = {"signature", "packages", "warnings", "description"}
+
+
+def compile_module(text: str | bytes, filename: str, cluster_nodes: Sequence[str], name: str) -> CompiledModule:
+    """ConfigErrors tells every mistake that one look can find, each with its place."""
+    document = read(text.encode() if isinstance(text, str) else text, filename)
+    document, unknown = substitute(document)
+    findings = Findings()
+    findings.errors.extend(unknown)
+    file = _read_file(document, findings)
+    steps = read_entries(document, "pipeline", STEP_GROUPS, findings)
+    checkers = read_entries(document, "checkers", CHECKER_GROUPS, findings)
+    check_unique(steps, findings)
+    check_unique(checkers, findings)
+    if file is None or findings.errors:
+        findings.raise_any()
+        raise ConfigErrors([ConfigError("the module file cannot be read", where=filename)])
+    return _Compiler(name, document, file, cluster_nodes, findings).compile(steps, checkers)
+
+
+def _read_file(document: Document, findings: Findings) -> ModuleFile | None:
+    if not isinstance(document.value, dict):
+        findings.add(
+            ConfigError("a module file is a mapping of keys to values", where=document.where(()), hint="kind: mirror")
+        )
+        return None
+    try:
+        return validate(ModuleFile, document)
+    except ConfigErrors as error:
+        findings.add(error)
+        return None
+
+
+class _Compiler:
+    def __init__(
+        self, name: str, document: Document, file: ModuleFile, cluster_nodes: Sequence[str], findings: Findings
+    ) -> None:
+        self._name = name
+        self._document = document
+        self._file = file
+        self._cluster_nodes = tuple(cluster_nodes)
+        self._findings = findings
+        self._variables = {key: as_text(value) for key, value in file.variables.items()}
+
+    def compile(self, steps: list[Entry], own_checkers: list[Entry]) -> CompiledModule:
+        nodes = self._nodes()
+        self._check_mirror_keys(nodes)
+        brought, app_rules = self._bring(steps)
+        replaced = {entry.resource for entry in own_checkers}
+        checkers = [entry for entry in brought if entry.resource not in replaced] + own_checkers
+        check_unique([*steps, *checkers], self._findings)
+        compiled_steps = tuple(self._compile(steps, self._step))
+        compiled_checkers = tuple(self._compile(checkers, self._checker))
+        self._findings.raise_any()
+        published = frozenset(name for entry in (*steps, *checkers) for name in entry.cls.publishes)
+        book = Rulebook(Known(self._file.kind, compiled_steps, compiled_checkers, published), self._findings)
+        self._fill(book, [*steps, *checkers], app_rules)
+        self._findings.raise_any()
+        module = self._module(nodes, compiled_steps, compiled_checkers, book)
+        packages = {entry.package: entry.version for entry in sorted((*steps, *checkers), key=lambda e: e.package)}
+        data = any(issubclass(entry.cls, Resource) and entry.cls.replicates for entry in steps)
+        module = module.model_copy(update={"packages": packages, "has_data": data})
+        return module.model_copy(update={"signature": signature(module)})
+
+    def _compile(self, entries: Iterable[Entry], make: Any) -> Iterable[Any]:
+        for entry in entries:
+            try:
+                yield make(entry)
+            except SafekitError as error:
+                self._findings.add(error)
+
+    def _step(self, entry: Entry) -> CompiledStep:
+        cls, config = entry.cls, entry.config
+        assert issubclass(cls, Resource)
+        with door(entry, "its scopes cannot be had"):
+            scopes = cls.scopes(config, self._file.kind)
+            starts, stops = len(scopes), len(scopes)
+            if cls.promotes() and "both" in scopes:
+                starts, stops = starts + 1, stops + 1
+            told = 0.0 if cls.transition is Resource.transition else TRANSITION_S * len(scopes)
+            group: Literal["app", "resource"] = "app" if entry.group == discovery.APPS else "resource"
+            return CompiledStep(
+                plugin=entry.plugin,
+                group=group,
+                ident=entry.ident,
+                scopes=scopes,
+                config=entry.settings(),
+                restarts=cls.restarts,
+                watches=cls.watches(),
+                start_bound_s=starts * config.start_timeout.seconds + told,
+                stop_bound_s=stops * (config.stop_timeout.seconds + config.force_stop_timeout.seconds) + told,
+                origin=entry.where,
+            )
+
+    def _checker(self, entry: Entry) -> CompiledChecker:
+        default = "prim" if self._file.kind == "mirror" else "both"
+        chosen = entry.config.when or default
+        if self._file.kind != "mirror" and chosen != "pre":
+            chosen = "both"
+        with door(entry, "its settings cannot be passed on"):
+            return CompiledChecker(
+                plugin=entry.plugin, ident=entry.ident, scope=chosen, config=entry.settings(), origin=entry.where
+            )
+
+    def _bring(self, steps: list[Entry]) -> tuple[list[Entry], list[tuple[Entry, str]]]:
+        """What the apps bring: checkers, and rules with their app."""
+        checkers: list[Entry] = []
+        rules: list[tuple[Entry, str]] = []
+        for entry in steps:
+            if not issubclass(entry.cls, App):
+                continue
+            context = Context(self._name, self._file.kind, "", entry.ident, settings=self._variables)
+            try:
+                brought, texts = bring(entry, context)
+            except SafekitError as error:
+                self._findings.add(error)
+                continue
+            checkers += brought
+            rules += [(entry, text) for text in texts]
+        return checkers, rules
+
+    def _fill(self, book: Rulebook, entries: list[Entry], app_rules: list[tuple[Entry, str]]) -> None:
+        for entry in entries:
+            speaks = not issubclass(entry.cls, Resource) or entry.cls.watches()
+            if speaks and entry.config.action != "none":
+                book.add_generated(generated(entry.resource, entry.config.action, entry.where))
+        for entry, text in app_rules:
+            book.add([Source(text, "", f"app '{entry.plugin}'", partial(_anywhere, entry.where))])
+        book.add(self._own_rules())
+
+    def _own_rules(self) -> Iterable[Source]:
+        for index, rule in enumerate(self._file.rules):
+            path: tuple[str | int, ...] = ("rules", index)
+            message = ""
+            text = rule if isinstance(rule, str) else rule.rule
+            if isinstance(rule, RuleEntry):
+                path, message = (*path, "rule"), rule.message
+            yield Source(text, message, self._document.where(path), partial(self._document.inside, path))
+
+    def _nodes(self) -> tuple[str, ...]:
+        nodes = self._file.nodes
+        if nodes is None:
+            self._check_count(self._cluster_nodes, ("kind",))
+            return self._cluster_nodes
+        for index, node in enumerate(nodes):
+            where = self._document.where(("nodes", index))
+            if node not in self._cluster_nodes:
+                hint = did_you_mean(node, self._cluster_nodes, "nodes")
+                self._findings.add(ConfigError(f"there is no node '{node}' in the cluster", where=where, hint=hint))
+            elif node in nodes[:index]:
+                self._findings.add(ConfigError(f"node '{node}' is here twice", where=where, hint="remove one"))
+        self._check_count(nodes, ("nodes",))
+        return nodes
+
+    def _check_count(self, nodes: tuple[str, ...], path: tuple[str, ...]) -> None:
+        if self._file.kind == "mirror" and not 1 <= len(nodes) <= 2:
+            hint = f"choose them: nodes: [{', '.join(self._cluster_nodes[:2])}]" if self._cluster_nodes else ""
+            message = f"a mirror has one or two nodes, not {len(nodes)}"
+            self._findings.add(ConfigError(message, where=self._document.where(path), hint=hint))
+
+    def _check_mirror_keys(self, nodes: tuple[str, ...]) -> None:
+        for key in ("isolation", "default_primary"):
+            if key in self._file.model_fields_set and self._file.kind != "mirror":
+                where = self._document.where((key,), key=True)
+                self._findings.add(ConfigError(f"only a mirror has '{key}'", where=where, hint="remove it"))
+        primary = self._file.default_primary
+        if primary is not None and primary not in nodes:
+            hint = did_you_mean(primary, nodes, "its nodes")
+            where = self._document.where(("default_primary",))
+            self._findings.add(ConfigError(f"'{primary}' is no node of this module", where=where, hint=hint))
+
+    def _module(
+        self,
+        nodes: tuple[str, ...],
+        steps: tuple[CompiledStep, ...],
+        checkers: tuple[CompiledChecker, ...],
+        book: Rulebook,
+    ) -> CompiledModule:
+        file = self._file
+        empty = () if steps else (f"{self._document.filename}: the pipeline is empty: nothing is started",)
+        return CompiledModule(
+            name=self._name,
+            kind=file.kind,
+            description=file.description,
+            nodes=nodes,
+            heartbeat=file.heartbeat,
+            isolation=file.isolation,
+            default_primary=file.default_primary,
+            boot=file.boot,
+            max_loops=file.max_loops,
+            loop_interval=file.loop_interval,
+            variables=self._variables,
+            steps=steps,
+            checkers=checkers,
+            rules=book.rules(),
+            has_data=False,
+            packages={},
+            warnings=(*empty, *book.warnings),
+        )
+
+
+def _anywhere(where: str, _offset: int) -> str:
+    return where
+
+
+def signature(module: CompiledModule) -> str:
+    """SHA-256 of what makes a difference at run time, in hex."""
+    content = module.model_dump(mode="json", exclude=_NO_DIFFERENCE)
+    for part in (*content["steps"], *content["checkers"], *content["rules"]):
+        part.pop("origin")
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

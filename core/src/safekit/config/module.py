@@ -1,0 +1,75 @@
+"""What a module file may say, apart from the plugins' own settings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from safekit_sdk import Duration, ModuleKind
+
+NodeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+MAX_STEPS = 200
+MAX_RULES = 200
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+
+
+class Heartbeat(_Part):
+    interval: Duration = Duration(0.1)
+    """Time between two heartbeats. The shortest of any module counts for the node."""
+    lost_after: Duration = Duration(1)
+    """Silence on every network after which a node counts as lost; at least three intervals."""
+
+    @model_validator(mode="after")
+    def _plausible(self) -> Self:
+        if not 0.01 <= self.interval.seconds <= 60:
+            raise ValueError(f"the interval must be from 10ms to 60s, not {self.interval}")
+        if self.lost_after.seconds < 3 * self.interval.seconds:
+            least = Duration(3 * self.interval.seconds)
+            raise ValueError(f"lost_after must be at least three intervals ({least}), not {self.lost_after}")
+        return self
+
+
+class RuleEntry(_Part):
+    """A rule with a sentence for the operator."""
+
+    rule: str
+    message: str = Field(default="", max_length=500)
+    """What `safekit why` says when the rule acts."""
+
+
+class ModuleFile(_Part):
+    """A module: what is started in which order, what is checked, and what follows."""
+
+    kind: ModuleKind
+    """mirror: one of two nodes runs it; farm: all nodes share the load; light: each node for itself."""
+    description: str = Field(default="", max_length=500)
+    """What it is, for people."""
+    nodes: tuple[NodeName, ...] | None = Field(default=None, min_length=1, max_length=100)
+    """The nodes that have it, in the order of preference; every node of the cluster when absent."""
+    variables: dict[VariableName, str | int | float | bool] = Field(default={}, max_length=200)
+    """Names for `%NAME%` in this file, and environment variables for scripts."""
+    heartbeat: Heartbeat = Heartbeat()
+    """How soon a lost node is noticed."""
+    isolation: Literal["safety", "availability"] = "safety"
+    """A mirror that has lost its peer without a witness: safety waits, availability takes over although both may
+    then run."""
+    default_primary: NodeName | None = None
+    """A mirror moves back to this node once it is ready again; absent: it stays where it is."""
+    boot: Literal["auto", "on", "off"] = "auto"
+    """Started with the machine: as it was before, always, never."""
+    max_loops: int = Field(default=3, ge=1, le=1000)
+    """Automatic restarts within `loop_interval`; one more stops the module."""
+    loop_interval: Duration = Duration(86400)
+    """0 counts none."""
+    pipeline: list[Any] = Field(default=[], max_length=MAX_STEPS)
+    """Resources and the application, in start order, each as `plugin: {settings}`; stopped in reverse."""
+    checkers: list[Any] = Field(default=[], max_length=MAX_STEPS)
+    """What is observed, each as `plugin: {settings}`."""
+    rules: list[str | RuleEntry] = Field(default=[], max_length=MAX_RULES)
+    """`label: if (class.name == down) then restart;` beside those that checkers bring by their `action`."""

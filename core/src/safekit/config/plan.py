@@ -1,0 +1,250 @@
+"""What an apply would change and what that interrupts: the difference of two compiled configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from typing import Any, Final, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, computed_field
+
+from safekit.config.compiled import CompiledEntry, CompiledModule, CompiledRule, CompiledStep
+from safekit_sdk import Duration
+
+
+class Impact(StrEnum):
+    """What a change interrupts, from nothing to everything."""
+
+    NONE = "nothing"
+    """Only words for people."""
+    LIVE = "live"
+    """Takes effect while the module runs; clients notice nothing."""
+    STEP = "step"
+    """One step is stopped and started; those around it go on."""
+    MODULE = "module"
+    """The module must be stopped for it."""
+
+
+_ORDER: Final = tuple(Impact)
+E = TypeVar("E", bound=CompiledEntry)
+HASTY_S: Final = 0.5
+"""A machine under load may be silent for this long without having failed."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Change(_Part):
+    what: str
+    """`step vip.10.0.0.9`, `rule web_down`, `heartbeat`."""
+    action: Literal["add", "remove", "change", "move"]
+    impact: Impact
+    details: tuple[str, ...] = ()
+    """`address: 10.0.0.9/24 -> 10.0.0.10/24`."""
+
+
+class Plan(_Part):
+    module: str
+    new: bool
+    """Nothing of it is in force yet."""
+    changes: tuple[Change, ...] = ()
+    warnings: tuple[str, ...] = ()
+    bounds: tuple[str, ...] = ()
+    """How long things may take, in words."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def changed(self) -> bool:
+        return self.new or bool(self.changes)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def impact(self) -> Impact:
+        """The worst of all changes, for a module that runs."""
+        return max((change.impact for change in self.changes), key=_ORDER.index, default=Impact.NONE)
+
+
+def diff(
+    before: CompiledModule | None, after: CompiledModule, *, networks: int | None = None, witness: bool = False
+) -> Plan:
+    """From what is in force to what would be. `networks`: how many the cluster has, where that is known; `witness`:
+    whether one grants leases for this module."""
+    changes = () if before is None else tuple(_changes(before, after))
+    warned = (*after.warnings, *_warnings(after, networks, witness))
+    return Plan(module=after.name, new=before is None, changes=changes, warnings=warned, bounds=tuple(_bounds(after)))
+
+
+def _warnings(module: CompiledModule, networks: int | None, witness: bool) -> Iterator[str]:
+    """What is allowed and may surprise, with what to do."""
+    if module.kind == "mirror" and len(module.nodes) == 2 and not witness:
+        yield _ISOLATION[module.isolation]
+    if module.kind == "mirror" and len(module.nodes) == 1:
+        yield f"it has one node, {module.nodes[0]}: nothing can take over"
+    if networks == 1 and len(module.nodes) > 1:
+        yield "all heartbeats take one network: its failure looks like the failure of a node; add a second network"
+    if module.heartbeat.lost_after.seconds < HASTY_S:
+        yield (
+            f"heartbeat.lost_after is {module.heartbeat.lost_after}: a node that is only busy may count as lost; "
+            "1s is safe on most machines"
+        )
+
+
+_ISOLATION: Final = {
+    "safety": (
+        "isolation is 'safety' and there is no witness: after a crash of the primary nothing takes over by itself, "
+        "because a crash and a cut network look the same. Add a witness, or choose `isolation: availability` if two "
+        "running copies harm less than none"
+    ),
+    "availability": (
+        "isolation is 'availability' and there is no witness: when only the network between the nodes fails, both "
+        "run the module. Add a witness to rule that out"
+    ),
+}
+
+
+def _bounds(module: CompiledModule) -> Iterator[str]:
+    """Detection and start, from the settings: the longest it can take, not what it usually takes."""
+    lost = module.heartbeat.lost_after
+    starts = [step.start_bound_s for step in module.steps if {"prim", "both"} & set(step.scopes)]
+    start = _rounded(sum(starts))
+    if module.kind == "mirror" and len(module.nodes) == 2:
+        total = _rounded(lost.seconds + sum(starts))
+        yield f"take-over after a crash: noticed after {lost}, then at most {start} to start: within {total}"
+    elif module.kind == "farm":
+        yield f"a lost node's share goes to the others {lost} after its last heartbeat"
+    yield f"a stop ends within {_rounded(sum(step.stop_bound_s for step in module.steps))}, by force if need be"
+
+
+def _rounded(seconds: float) -> Duration:
+    return Duration(round(seconds, 1))
+
+
+def lines(plan: Plan) -> list[str]:
+    """The plan for a terminal or a page, without colours."""
+    if plan.new:
+        text = [f"module '{plan.module}' is new; it is added and not started"]
+    elif plan.changes:
+        text = [f"module '{plan.module}': {_IMPACTS[plan.impact]}"]
+    else:
+        text = [f"module '{plan.module}': nothing changes"]
+    for change in plan.changes:
+        text.append(f"  {_SIGNS[change.action]} {change.what} ({_EFFECTS[change.impact]})")
+        text += [f"      {detail}" for detail in change.details]
+    return [*text, *(f"  {bound}" for bound in plan.bounds), *(f"  warning: {each}" for each in plan.warnings)]
+
+
+_SIGNS: Final = {"add": "+", "remove": "-", "change": "~", "move": "~"}
+_EFFECTS: Final = {
+    Impact.NONE: "no effect on what runs",
+    Impact.LIVE: "while it runs",
+    Impact.STEP: "this step is interrupted",
+    Impact.MODULE: "needs the module stopped",
+}
+_IMPACTS: Final = {
+    Impact.NONE: "changes only what people read",
+    Impact.LIVE: "changes while it runs; nothing is interrupted",
+    Impact.STEP: "changes while it runs; only the steps named are interrupted",
+    Impact.MODULE: "must be stopped on all its nodes for this change",
+}
+
+
+def _changes(before: CompiledModule, after: CompiledModule) -> Iterator[Change]:
+    yield from _scalars(before, after)
+    yield from _nodes(before, after)
+    restart = before.variables != after.variables
+    yield from _steps(before.steps, after.steps, every_one=restart)
+    yield from _entries("checker", before.checkers, after.checkers)
+    yield from _rules(before.rules, after.rules)
+
+
+def _scalars(before: CompiledModule, after: CompiledModule) -> Iterator[Change]:
+    impacts = {"kind": Impact.MODULE, "description": Impact.NONE}
+    old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
+    keys = ("kind", "description", "isolation", "default_primary", "boot", "max_loops", "loop_interval")
+    for key in (*keys, "heartbeat", "variables"):
+        if details := tuple(_differences(old[key], new[key])):
+            yield Change(what=key, action="change", impact=impacts.get(key, Impact.LIVE), details=details)
+
+
+def _nodes(before: CompiledModule, after: CompiledModule) -> Iterator[Change]:
+    for node in after.nodes:
+        if node not in before.nodes:
+            yield Change(what=f"node {node}", action="add", impact=Impact.LIVE)
+    for node in before.nodes:
+        if node not in after.nodes:
+            yield Change(what=f"node {node}", action="remove", impact=Impact.MODULE)
+    if before.nodes != after.nodes and set(before.nodes) == set(after.nodes):
+        order = f"{', '.join(before.nodes)} -> {', '.join(after.nodes)}"
+        yield Change(what="order of nodes", action="move", impact=Impact.LIVE, details=(order,))
+
+
+def _steps(before: tuple[CompiledStep, ...], after: tuple[CompiledStep, ...], *, every_one: bool) -> Iterator[Change]:
+    old, new = _by_name(before), _by_name(after)
+    for name in _gone(old, new):
+        yield Change(what=f"step {name}", action="remove", impact=Impact.STEP)
+    for name, step in new.items():
+        if name not in old:
+            yield Change(what=f"step {name}", action="add", impact=Impact.STEP)
+        elif details := tuple(_step_details(old[name], step, every_one)):
+            yield Change(what=f"step {name}", action="change", impact=Impact.STEP, details=details)
+    stayed = [name for name in old if name in new]
+    if stayed != [name for name in new if name in old]:
+        yield Change(what="order of steps", action="move", impact=Impact.LIVE, details=(" -> ".join(new),))
+
+
+def _step_details(old: CompiledStep, new: CompiledStep, every_one: bool) -> Iterator[str]:
+    yield from _differences(old.config, new.config)
+    if (old.group, old.scopes) != (new.group, new.scopes):
+        yield f"on while {', '.join(old.scopes)} -> {', '.join(new.scopes)}"
+    if every_one:
+        yield "the variables changed"
+
+
+def _entries(kind: str, before: Iterable[CompiledEntry], after: Iterable[CompiledEntry]) -> Iterator[Change]:
+    old, new = _by_name(before), _by_name(after)
+    for name in _gone(old, new):
+        yield Change(what=f"{kind} {name}", action="remove", impact=Impact.LIVE)
+    for name, entry in new.items():
+        if name not in old:
+            yield Change(what=f"{kind} {name}", action="add", impact=Impact.LIVE)
+        elif details := tuple(_differences(_content(old[name]), _content(entry))):
+            yield Change(what=f"{kind} {name}", action="change", impact=Impact.LIVE, details=details)
+
+
+def _rules(before: Iterable[CompiledRule], after: Iterable[CompiledRule]) -> Iterator[Change]:
+    old, new = {rule.label: rule for rule in before}, {rule.label: rule for rule in after}
+    for label in _gone(old, new):
+        yield Change(what=f"rule {label}", action="remove", impact=Impact.LIVE)
+    for label, rule in new.items():
+        if label not in old:
+            yield Change(what=f"rule {label}", action="add", impact=Impact.LIVE, details=(rule.text,))
+        elif (old[label].text, old[label].message) != (rule.text, rule.message):
+            details = (f"{old[label].text} -> {rule.text}",)
+            yield Change(what=f"rule {label}", action="change", impact=Impact.LIVE, details=details)
+
+
+def _gone(old: Iterable[str], new: Mapping[str, Any]) -> list[str]:
+    return [name for name in old if name not in new]
+
+
+def _by_name(entries: Iterable[E]) -> dict[str, E]:
+    return {entry.resource: entry for entry in entries}
+
+
+def _content(entry: CompiledEntry) -> dict[str, Any]:
+    return {**entry.config, "scope": getattr(entry, "scope", "")}
+
+
+def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """`address: 10.0.0.9/24 -> 10.0.0.10/24` for every value that differs."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in dict.fromkeys((*old, *new)):
+            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+    elif old != new:
+        yield f"{path}: {_shown(old)} -> {_shown(new)}".removeprefix(": ")
+
+
+def _shown(value: Any) -> str:
+    text = "nothing" if value in (None, "") else str(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"
