@@ -27,9 +27,8 @@ _NO_DIFFERENCE: Final = {"signature", "packages", "warnings", "description"}
 def compile_module(text: str | bytes, filename: str, cluster_nodes: Sequence[str], name: str) -> CompiledModule:
     """ConfigErrors tells every mistake that one look can find, each with its place."""
     document = read(text.encode() if isinstance(text, str) else text, filename)
-    document, unknown = substitute(document)
+    document = substitute(document)
     findings = Findings()
-    findings.errors.extend(unknown)
     file = _read_file(document, findings)
     steps = read_entries(document, "pipeline", STEP_GROUPS, findings)
     checkers = read_entries(document, "checkers", CHECKER_GROUPS, findings)

@@ -9,7 +9,7 @@ from typing import Final
 from safekit.config.compiled import CompiledChecker, CompiledEntry, CompiledRule, CompiledStep
 from safekit.config.errors import Findings
 from safekit.config.problems import did_you_mean
-from safekit.config.rules import parse, tests, to_text
+from safekit.config.rules import comparisons, parse, to_text
 from safekit.engine.rules import Rule, Test
 from safekit_sdk import ConfigError, ModuleKind, SafekitError
 
@@ -102,7 +102,7 @@ class Rulebook:
 
     def _check(self, rule: Rule, text: str, locate: Locate) -> None:
         self._check_kind(rule, locate(max(text.rfind(rule.action), 0)), "rule")
-        for test in tests(rule.condition):
+        for test in comparisons(rule.condition):
             self._check_name(test, locate(max(text.find(f"{test.resource_class}.{test.ident}"), 0)))
         self._check_wait(rule, lambda test: locate(max(text.find(f"{test.resource_class}.{test.ident}"), 0)))
 
@@ -133,7 +133,7 @@ class Rulebook:
     def _check_wait(self, rule: Rule, locate: Callable[[Test], str]) -> None:
         if rule.action != "wait":
             return
-        for test in tests(rule.condition):
+        for test in comparisons(rule.condition):
             if name := self._known.unanswered_in_wait(test):
                 self._findings.add(
                     ConfigError(

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any as Anything
 from typing import Final, NoReturn
 
 from lark import Lark, Token, Transformer, v_args
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from lark.exceptions import UnexpectedInput, UnexpectedToken
 
 from safekit.config.problems import did_you_mean
 from safekit.engine.rules import All, Any, Expression, Not, Rule, Test
@@ -55,9 +55,9 @@ _IN_WORDS: Final = {
     "REFERENCE": "a resource, as class.name",
     "OPERATOR": "'==' or '!='",
     "VALUE": f"a value ({', '.join(VALUES)})",
+    "RPAR": "')'",
     "AND": "'&&'",
     "OR": "'||'",
-    "RPAR": "')'",
     "FOR": "'for' with a time",
     "SPAN": "a time, as 5s",
     "THEN": "'then'",
@@ -109,15 +109,15 @@ def expression_text(expression: Expression) -> str:
     return joint.join(_operand(term) for term in expression.terms)
 
 
-def tests(expression: Expression) -> Iterator[Test]:
+def comparisons(expression: Expression) -> Iterator[Test]:
     """Every comparison of a tree, left to right."""
     if isinstance(expression, Test):
         yield expression
     elif isinstance(expression, Not):
-        yield from tests(expression.term)
+        yield from comparisons(expression.term)
     else:
         for term in expression.terms:
-            yield from tests(term)
+            yield from comparisons(term)
 
 
 def _operand(term: Expression) -> str:
@@ -158,13 +158,10 @@ def _explain(text: str, error: UnexpectedInput) -> NoReturn:
 
 
 def _expected(error: UnexpectedInput) -> str:
-    names: Iterable[str] = ()
-    if isinstance(error, UnexpectedToken):
-        names = error.expected
-    elif isinstance(error, UnexpectedCharacters):
-        names = error.allowed or ()
-    words = [words for name, words in _IN_WORDS.items() if name in set(names)]
-    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words) or "something else"
+    """The words for what the parser would take here; exact, where the lexer alone would also name a `)` too many."""
+    accepted = error.interactive_parser.accepts()  # type: ignore[no-untyped-call]
+    words = [words for name, words in _IN_WORDS.items() if name in accepted]
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 @v_args(inline=True)

@@ -145,10 +145,14 @@ def _not_yaml(text: str, error: MarkedYAMLError, filename: str) -> ConfigError:
     if "another document" in str(error.problem):
         return ConfigError("a second document begins here", where=place, hint="remove the line '---'")
     began = error.context_mark
-    around = f" {error.context}" if error.context else ""
-    since = f" that began at line {began.line + 1}" if began is not None and began.line != mark.line else ""
-    hint = "quote the value" if "cannot start any token" in str(error.problem) else "check the indentation and quotes"
-    return ConfigError(f"this is not YAML:{around}{since}, {error.problem}", where=place, hint=hint)
+    problem = str(error.problem)
+    if began is not None and "end" in problem and "stream" in problem:
+        place = f"{filename}:{began.line + 1}:{began.column + 1}"
+        return ConfigError(f"this is not YAML: {error.context}, which begins here and never ends", where=place)
+    since = f" (begun at line {began.line + 1})" if began is not None and began.line != mark.line else ""
+    around = f"{error.context}{since}, " if error.context else ""
+    hint = "quote the value" if "cannot start any token" in problem else "check the indentation and quotes"
+    return ConfigError(f"this is not YAML: {around}{problem}", where=place, hint=hint)
 
 
 def _too_deep(where: str) -> ConfigError:
@@ -205,7 +209,7 @@ class _Builder:
         try:
             return _SCALARS[kind](text)
         except ValueError:
-            self._wrong(node, f"'{text[:60]}' cannot be read as a {kind}", "quote it if it is text")
+            self._wrong(node, f"'{text[:60]}' cannot be read as a number", "quote it if it is text")
             return None
 
     def _wrong(self, node: Node, message: str, hint: str) -> None:

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from typing import Any, Final
 
+from safekit.config.errors import ConfigErrors
 from safekit.config.problems import did_you_mean
 from safekit.config.text import Document, Path
 from safekit_sdk import ConfigError
@@ -13,9 +14,9 @@ from safekit_sdk import ConfigError
 _MACRO: Final = re.compile(r"%%|%([A-Za-z_][A-Za-z0-9_]*)%")
 
 
-def substitute(document: Document) -> tuple[Document, list[ConfigError]]:
+def substitute(document: Document) -> Document:
     """The document with each `%NAME%` of a string replaced by the variable's value, and `%%` by `%`. Those of
-    `variables:` itself are taken as they are. Unknown names are told with their place."""
+    `variables:` itself are taken as they are. ConfigErrors with every unknown name."""
     known = _variables(document.value)
     errors: list[ConfigError] = []
 
@@ -45,7 +46,10 @@ def substitute(document: Document) -> tuple[Document, list[ConfigError]]:
             return ""
         return known[name]
 
-    return replace(document, value=walk(document.value, ())), errors
+    value = walk(document.value, ())
+    if errors:
+        raise ConfigErrors(errors)
+    return replace(document, value=value)
 
 
 def as_text(value: str | int | float | bool) -> str:
