@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +15,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from safekit_sdk.errors import ConfigError
 
-_UNIT_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZES_S = {"us": "0.000001", "ms": "0.001", "s": "1", "m": "60", "h": "3600", "d": "86400"}
+_UNIT_S = {unit: Decimal(size_s) for unit, size_s in _SIZES_S.items()}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
 _PATTERN = r"^(\d+(\.\d+)?(us|ms|s|m|h|d))+$"
 
@@ -36,14 +38,15 @@ class Duration:
             return cls(0.0)
         if not re.fullmatch(_PATTERN, text):
             raise ValueError(f"'{text}' is not a duration; write a number and a unit (us, ms, s, m, h, d): 500ms")
-        return cls(sum(float(number) * _UNIT_S[unit] for number, unit in _PART.findall(text)))
+        return cls(float(sum(Decimal(number) * _UNIT_S[unit] for number, unit in _PART.findall(text))))
 
     def __str__(self) -> str:
-        for unit in ("d", "h", "m", "s", "ms"):
-            count = self.seconds / _UNIT_S[unit]
-            if count >= 1 and round(count, 6) == round(count):
-                return f"{round(count)}{unit}"
-        return f"{self.seconds:g}s"
+        """In the largest unit of which it is a whole number; `parse` gives the same duration back."""
+        exact = Decimal(repr(abs(self.seconds)))
+        for unit in ("d", "h", "m", "s", "ms", "us"):
+            if exact and exact % _UNIT_S[unit] == 0:
+                return f"{int(exact / _UNIT_S[unit])}{unit}"
+        return f"{exact:f}s" if exact else "0s"
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -95,6 +98,8 @@ class Secret:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"the secret file {path} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError:  # its text would show the secret
+            raise ConfigError(f"the secret file {path} is not UTF-8 text", hint="write the secret as text") from None
         if mode & 0o077:
             raise ConfigError(f"the secret file {path} is open to others", hint=f"chmod 600 {path}")
         return text.strip()

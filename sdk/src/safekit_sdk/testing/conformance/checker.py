@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from safekit_sdk.checker import Checker
-from safekit_sdk.testing.conformance.plugin import PluginConformance, hide
+from safekit_sdk.testing.conformance.plugin import PluginConformance, collect
 from safekit_sdk.testing.conformance.watched import Watched
 from safekit_sdk.testing.context import RecordingContext
 from safekit_sdk.testing.leaks import Belongings, left_since
@@ -44,18 +44,19 @@ class CheckerConformance(PluginConformance):
 
     plugin: ClassVar[type[Checker[Any]]]
     group = "safekit.checkers"
+    watch_patience_s: ClassVar[float] = 2.0
+    """How long a watch may take to see a change before the change is made again."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         plugin = getattr(cls, "plugin", None)
-        if plugin is not None and not plugin.checks():
-            hide(cls, *_CHECK_TESTS, *_SILENCE_TESTS)
-        if plugin is not None and not plugin.watches():
-            hide(cls, *_WATCH_TESTS)
-        if plugin is not None and plugin.checks():
-            hide(cls, *_WATCH_ALONE_TESTS)
-        if cls.make_silent is CheckerConformance.make_silent:
-            hide(cls, *_SILENCE_TESTS)
+        if plugin is None:
+            return
+        checks, watches = plugin.checks(), plugin.watches()
+        collect(cls, _CHECK_TESTS, checks)
+        collect(cls, _SILENCE_TESTS, checks and cls.make_silent is not CheckerConformance.make_silent)
+        collect(cls, _WATCH_TESTS, watches)
+        collect(cls, _WATCH_ALONE_TESTS, watches and not checks)
 
     async def make_up(self, config: Any) -> None:
         """Make the watched thing good; it may be already. Runs in the test's event loop."""
@@ -208,7 +209,7 @@ class CheckerConformance(PluginConformance):
             if attempt:
                 await back(config)
             await change(config)
-            if await watched.says(wanted, 2.0 * (attempt + 1)):
+            if await watched.says(wanted, self.watch_patience_s * (attempt + 1)):
                 return
         pytest.fail(f"the watch never said {wanted.value}; it said {[said.health.value for said in watched.said]}")
 
@@ -219,7 +220,8 @@ class CheckerConformance(PluginConformance):
         for change, health in ((self.make_up, Health.UP), (self.make_down, Health.DOWN)):
             await change(config)
             async with self.checker(config, context) as checker, Watched(checker) as watched:
-                assert await watched.says(health, 10), f"{health.value} was not told; it said {watched.said}"
+                told = await watched.says(health, 5 * self.watch_patience_s)
+            assert told, f"{health.value} was not told; it said {watched.said}"
 
     @pytest.mark.asyncio
     async def test_a_watch_is_cancelled_at_once_and_leaves_nothing_behind(

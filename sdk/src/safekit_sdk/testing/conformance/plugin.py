@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import Distribution, EntryPoint, distributions
 from pathlib import Path
 from typing import Any, ClassVar
@@ -181,7 +181,9 @@ def _is_foreign(module: str, own: str) -> bool:
     return (package == "safekit" or package.startswith("safekit_")) and package not in ("safekit_sdk", own)
 
 
-def hide(cls: type, *tests: str) -> None:
-    """Tests that do not apply to a subclass are not collected from it."""
+def collect(cls: type, tests: Iterable[str], wanted: bool) -> None:
+    """Have these tests of its bases collected from the subclass, or not: pytest passes by what is None."""
     for test in tests:
-        setattr(cls, test, None)
+        if test not in vars(cls):
+            inherited = next(found for base in cls.__mro__ if (found := vars(base).get(test)))
+            setattr(cls, test, inherited if wanted else None)

@@ -17,7 +17,7 @@ from safekit_sdk.plugin import ModuleKind
 from safekit_sdk.process import Completed, run
 from safekit_sdk.resource import Resource, ResourceState, Transition
 from safekit_sdk.testing.conformance.checker import STALL_S
-from safekit_sdk.testing.conformance.plugin import PluginConformance, hide
+from safekit_sdk.testing.conformance.plugin import PluginConformance, collect
 from safekit_sdk.testing.conformance.watched import Watched
 from safekit_sdk.testing.context import RecordingContext
 from safekit_sdk.testing.leaks import Belongings, left_since
@@ -34,7 +34,7 @@ _AT_THE_END = 1_000_000
 _FAILED_START_TESTS = ("test_what_a_failed_start_left_is_gone_after_a_stop",)
 _PROMOTE_TESTS = ("test_promotion_and_demotion_can_be_repeated_and_undone",)
 _WATCH_TESTS = ("test_a_watch_says_down_when_the_started_resource_breaks",)
-_BREAK_TESTS = ("test_what_broke_can_be_stopped_and_started_again", *_WATCH_TESTS)
+_BREAK_TESTS = ("test_what_broke_can_be_stopped_and_started_again",)
 
 
 class ResourceConformance(PluginConformance):
@@ -42,20 +42,21 @@ class ResourceConformance(PluginConformance):
 
     plugin: ClassVar[type[Resource[Any]]]
     group = "safekit.resources"
+    watch_patience_s: ClassVar[float] = 3.0
+    """How long a watch may take to see that the resource broke, before it is broken again."""
     start_cannot_fail: ClassVar[str] = ""
     """Why there is no `failing_config`, for the rare resource whose start cannot fail."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         plugin = getattr(cls, "plugin", None)
-        if cls.start_cannot_fail:
-            hide(cls, *_FAILED_START_TESTS)
-        if plugin is not None and not plugin.promotes():
-            hide(cls, *_PROMOTE_TESTS)
-        if plugin is not None and not plugin.watches():
-            hide(cls, *_WATCH_TESTS)
-            if cls.make_broken is ResourceConformance.make_broken:
-                hide(cls, *_BREAK_TESTS)
+        if plugin is None:
+            return
+        watches = plugin.watches()
+        collect(cls, _FAILED_START_TESTS, not cls.start_cannot_fail)
+        collect(cls, _PROMOTE_TESTS, plugin.promotes())
+        collect(cls, _WATCH_TESTS, watches)
+        collect(cls, _BREAK_TESTS, watches or cls.make_broken is not ResourceConformance.make_broken)
 
     async def traces(self, config: Any, context: RecordingContext) -> Collection[str]:
         """What of the started resource is on the machine now, seen in another way than the plugin's own `status`:
@@ -305,7 +306,7 @@ class ResourceConformance(PluginConformance):
         """A break that came before the watch listened may go unseen: repair and break again, a few times."""
         for attempt in range(1, 5):
             await self.make_broken(config, context)
-            if await watched.says(Health.DOWN, 3.0 * attempt):
+            if await watched.says(Health.DOWN, self.watch_patience_s * attempt):
                 return
             await self.perform("stop", config, context)
             await self.perform("start", config, context)

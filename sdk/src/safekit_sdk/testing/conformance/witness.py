@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from safekit_sdk.testing.conformance.plugin import PluginConformance, hide
+from safekit_sdk.testing.conformance.plugin import PluginConformance, collect
 from safekit_sdk.testing.context import RecordingContext
 from safekit_sdk.testing.leaks import Belongings, left_since
 from safekit_sdk.witness import Lease, Witness
@@ -31,10 +31,10 @@ class WitnessConformance(PluginConformance):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         plugin = getattr(cls, "plugin", None)
-        if plugin is not None and not plugin.exclusive:
-            hide(cls, *_EXCLUSIVE_TESTS)
-        if cls.make_unreachable is WitnessConformance.make_unreachable:
-            hide(cls, *_UNREACHABLE_TESTS)
+        if plugin is None:
+            return
+        collect(cls, _EXCLUSIVE_TESTS, plugin.exclusive)
+        collect(cls, _UNREACHABLE_TESTS, cls.make_unreachable is not WitnessConformance.make_unreachable)
 
     async def make_unreachable(self, config: Any) -> None:
         """Cut the node off from the witness, or end it. Optional."""
