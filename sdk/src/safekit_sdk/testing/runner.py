@@ -31,7 +31,7 @@ def command(plugin: type[Resource[Any]], config: Any, context: Context, verb: st
     """The argument list that performs the verb on an equal instance in another process."""
     given = {name: getattr(context, name) for name in _FIELDS}
     words = [sys.executable, "-m", "safekit_sdk.testing.runner", f"{plugin.__module__}:{plugin.__qualname__}"]
-    words += [config.model_dump_json(), verb, "--context", json.dumps(given, default=str)]
+    words += [config.model_dump_json(exclude_unset=True), verb, "--context", json.dumps(given, default=str)]
     return [*words, "--die-at", str(die_at)] if die_at else words
 
 
