@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from safekit_sdk import ConfigError, Duration, Ident, Port, Secret
+from safekit_sdk import Config, ConfigError, Duration, Ident, Port, Secret
 
 DURATION = TypeAdapter(Duration)
 SECRET = TypeAdapter(Secret)
@@ -66,9 +68,9 @@ def test_a_duration_without_number_and_unit_is_refused_with_an_example(text: str
         DURATION.validate_python(text)
 
 
-@pytest.mark.parametrize("value", [5, 1.5, True, None])
+@pytest.mark.parametrize("value", [5, 0, 1.5, True, None, [], b"5s"])
 def test_a_bare_number_is_no_duration(value: object) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError, match=r"is not a duration; write a number and a unit"):
         DURATION.validate_python(value)
 
 
@@ -99,6 +101,19 @@ def test_an_identifier_is_what_rules_can_name(name: str) -> None:
 def test_what_rules_cannot_name_is_no_identifier(name: str) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(Ident).validate_python(name)
+
+
+class Timed(Config):
+    wait: Duration = Duration(5)
+    """A time."""
+    secret: Secret = Secret("env:A")
+    """A secret."""
+
+
+@pytest.mark.parametrize("read", [Timed.model_validate, lambda given: Timed.model_validate_json(json.dumps(given))])
+def test_a_default_is_as_good_as_what_is_written(read: Callable[[object], Timed]) -> None:
+    assert read({}) == Timed(wait=Duration(5), secret=Secret("env:A"))
+    assert read({"wait": "1m", "secret": "env:B"}) == Timed(wait=Duration(60), secret=Secret("env:B"))
 
 
 # -- secrets
@@ -151,8 +166,8 @@ def test_a_secret_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
         Secret.parse("env:A_SECRET").reveal()
 
 
-@pytest.mark.parametrize("text", ["s3cret", "env:", "env:1A", "env:A B", "file:relative", "file:", "env:A\n"])
-def test_a_secret_written_into_the_configuration_is_refused(text: str) -> None:
+@pytest.mark.parametrize("text", [17, None, "s3cret", "env:", "env:1A", "env:A B", "file:relative", "file:", "env:A\n"])
+def test_a_secret_written_into_the_configuration_is_refused(text: object) -> None:
     with pytest.raises(ValidationError, match="by reference, as env:NAME or file:/path"):
         SECRET.validate_python(text)
 

@@ -49,13 +49,16 @@ class Duration:
         return f"{exact:f}s" if exact else "0s"
 
     @classmethod
+    def _read(cls, value: object) -> Duration:
+        """What a setting may be: text, or a duration already (a default, also when the rest comes from JSON)."""
+        if isinstance(value, cls):
+            return value
+        return cls.parse(value if isinstance(value, str) else f"{value}, without a unit,")
+
+    @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        from_text = core_schema.no_info_after_validator_function(cls.parse, core_schema.str_schema(strict=True))
-        return core_schema.json_or_python_schema(
-            json_schema=from_text,
-            python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), from_text]),
-            serialization=core_schema.to_string_ser_schema(),
-        )
+        written = core_schema.to_string_ser_schema()
+        return core_schema.no_info_plain_validator_function(cls._read, serialization=written)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -114,13 +117,14 @@ class Secret:
         return cls(text)
 
     @classmethod
+    def _read(cls, value: object) -> Secret:
+        """What a setting may be: text, or a secret already (a default, also when the rest comes from JSON)."""
+        return value if isinstance(value, cls) else cls.parse(value if isinstance(value, str) else "")
+
+    @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        from_text = core_schema.no_info_after_validator_function(cls.parse, core_schema.str_schema(strict=True))
-        return core_schema.json_or_python_schema(
-            json_schema=from_text,
-            python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), from_text]),
-            serialization=core_schema.plain_serializer_function_ser_schema(lambda secret: secret.reference),
-        )
+        written = core_schema.plain_serializer_function_ser_schema(lambda secret: secret.reference)
+        return core_schema.no_info_plain_validator_function(cls._read, serialization=written)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
