@@ -106,6 +106,12 @@ class Bench:
         beat = Heartbeat(other, self.peer_incarnation, self.sequence, modules, heard)
         return self.tell(HeartbeatHeard(network, beat))
 
+    def tell_empty_beat(self) -> tuple[Action, ...]:
+        """A heartbeat of a daemon that has not said anything of the module yet."""
+        self.sequence += 1
+        other = next(name for name in NODES if name != self.name)
+        return self.tell(HeartbeatHeard("net1", Heartbeat(other, self.peer_incarnation, self.sequence)))
+
     def silence(self) -> None:
         """The other node is heard no more."""
         self.peer = None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from safekit.engine import rules
 from safekit.engine.events import Command
-from safekit.engine.module import Turn, up_to_date
-from safekit.engine.reports import ModuleState, Readiness
+from safekit.engine.module import DATA, Turn, up_to_date
+from safekit.engine.reports import Readiness
 from safekit.engine.spec import Kind
 from safekit.engine.transitions import ALONE, PRIM, RUNNING, SECOND, STOP, WAIT
 
@@ -13,7 +13,8 @@ from safekit.engine.transitions import ALONE, PRIM, RUNNING, SECOND, STOP, WAIT
 def give(turn: Turn, command: Command, *, force: bool, by: str) -> None:
     """Take a command now, or when the run under way has ended. A stop beats what waits."""
     turn.set(loops=(), retry_s=0.0)
-    _note_wish(turn, command)
+    if command in {Command.STOP, Command.FORCESTOP}:
+        turn.set(desired=False, again=False, pending=None)
     if command is Command.FORCESTOP and turn.m.run is not None:
         turn.kill_host("forcestop")
         turn.say("forcestop: the run under way is broken off", "forcestop", by=by)
@@ -29,11 +30,9 @@ _WISHES_ONLY = frozenset(
 )
 
 
-def _note_wish(turn: Turn, command: Command) -> None:
-    if command in {Command.START, Command.PRIM, Command.SECOND}:
-        turn.set(desired=True, leaving=False, chosen=False, chosen_by_force=False, only_second=False, survivor=False)
-    elif command in {Command.STOP, Command.FORCESTOP}:
-        turn.set(desired=False, again=False, pending=None)
+def _want_started(turn: Turn) -> None:
+    turn.set(desired=True, leaving=False, only_second=False, survivor=False)
+    turn.set(chosen=False, chosen_alone=False, chosen_by_force=False)
 
 
 def obey(turn: Turn, command: Command, *, force: bool, by: str) -> None:
@@ -54,7 +53,9 @@ def obey(turn: Turn, command: Command, *, force: bool, by: str) -> None:
 
 def _wish(turn: Turn, command: Command, by: str) -> None:
     """What only changes what is wanted; the decision at the end of the turn acts on it."""
-    if command is Command.SHUTDOWN:
+    if command is Command.START:
+        _want_started(turn)
+    elif command is Command.SHUTDOWN:
         turn.set(leaving=True)
     elif command in {Command.FAILOVER_ON, Command.FAILOVER_OFF}:
         turn.set(failover=command is Command.FAILOVER_ON)
@@ -93,51 +94,72 @@ def _swap(turn: Turn, by: str) -> None:
 
 def swap_obstacle(turn: Turn) -> str:
     """Why roles cannot be swapped now; empty when they can."""
-    report = turn.peer.report
     if turn.m.spec.kind is not Kind.MIRROR:
         return f"a {turn.m.spec.kind} has no roles"
     if turn.m.state is not PRIM or turn.m.readiness is not Readiness.READY:
         return f"this node is {turn.m.state} {turn.m.readiness}, not PRIM Ready"
-    if not turn.peer.alive or report is None or report.state is not SECOND or report.readiness is not Readiness.READY:
-        return f"{turn.peer.node or 'the peer'} is not SECOND Ready"
+    return receiver_obstacle(turn)
+
+
+def receiver_obstacle(turn: Turn) -> str:
+    """Why the peer could not become primary if it was handed the role; empty when it could."""
+    report, name = turn.peer.report, turn.peer.node or "the peer"
+    if not turn.peer.alive or report is None:
+        return f"{name} cannot be heard"
+    if report.state is not SECOND or report.readiness is not Readiness.READY:
+        return f"{name} is {report.state} {report.readiness}, not SECOND Ready"
+    return "" if report.up_to_date else f"the data of {name} may lack acknowledged writes"
+
+
+def unfit(turn: Turn) -> str:
+    """Why this node may not become primary, whatever the other does; empty when it may."""
+    if turn.around.storage_trouble:
+        return f"its role cannot be recorded: {turn.around.storage_trouble}"
+    if not up_to_date(turn.m) and not (turn.m.chosen and turn.m.chosen_by_force):
+        return "its data may lack acknowledged writes"
     return ""
 
 
 def _prim(turn: Turn, force: bool, by: str) -> None:
     m = turn.m
     if m.spec.kind is not Kind.MIRROR:
-        refuse(turn, "prim", f"a {m.spec.kind} has no roles")
+        refuse(turn, "prim", f"a {m.spec.kind} has no roles", "`safekit module start`")
     elif m.state in {ALONE, PRIM}:
+        turn.set(desired=True, leaving=False)
         turn.say("prim: it is primary already", "prim", by=by)
     elif turn.peer.active:
         refuse(turn, "prim", f"{turn.peer.node} is primary", "`safekit module swap` exchanges the roles")
     elif m.state is SECOND:
         refuse(turn, "prim", "it is secondary and takes over by itself", "`safekit module swap`")
+    elif not force and m.spec.has_data and DATA not in m.values:
+        refuse(turn, "prim", "what its data lack is known when it is started", "`safekit module start`; then prim")
     elif not force and not up_to_date(m):
         refuse(turn, "prim", "its data may lack writes that were acknowledged", "prim --force, if they may be lost")
     elif not force and m.spec.has_data and not turn.peer.alive:
         peer = turn.peer.node or "the peer"
         refuse(turn, "prim", f"{peer} cannot be heard and may be running it", f"make sure that {peer} is off; --force")
     else:
-        turn.set(chosen=True, chosen_by_force=force)
+        _want_started(turn)
+        turn.set(chosen=True, chosen_alone=not turn.peer.alive, chosen_by_force=force)
         turn.say("this node is to be primary", "prim", by=by, force=str(force).lower())
 
 
 def _second(turn: Turn, by: str) -> None:
     m = turn.m
     if m.spec.kind is not Kind.MIRROR:
-        refuse(turn, "second", f"a {m.spec.kind} has no roles")
+        refuse(turn, "second", f"a {m.spec.kind} has no roles", "`safekit module start`")
     elif m.state in {ALONE, PRIM}:
         refuse(turn, "second", "it is primary", "`safekit module swap`, or stop it first")
     else:
+        _want_started(turn)
         turn.set(only_second=True)
         turn.say("this node is to be secondary", "second", by=by)
 
 
 def act_on_rule(turn: Turn) -> bool:
     """Let the strongest rule act on a module that runs steadily. True when it did."""
-    rule = turn.firing()
-    if rule is None or (rule.action == "swap" and swap_obstacle(turn)):
+    rule = turn.firing(may_swap=not swap_obstacle(turn))
+    if rule is None:
         return False
     facts = turn.rule_facts(rule)
     why = f"rule '{rule.label}': {_because(facts)}"
@@ -176,17 +198,12 @@ def held_in_wait(turn: Turn) -> bool:
 
 def _true_or_unanswered(turn: Turn, label: str) -> bool:
     rule = next(rule for rule in turn.m.spec.rules if rule.label == label)
-    if rules.holds(rule.condition, turn.m.plain_values()):
-        turn.be(
-            ModuleState.WAIT,
-            Readiness.NOT_READY,
-            f"rule '{label}' holds it: {_because(turn.rule_facts(rule))}",
-            label,
-            severity="warning",
-            facts=turn.rule_facts(rule),
-        )
-        return True
     looked_at = rules.classes(rule.condition)
+    if rules.holds(rule.condition, turn.m.plain_values()):
+        downs = [f"{n} is {v.value}" for n, v in turn.m.values.items() if n.partition(".")[0] in looked_at]
+        why = f"rule '{label}' holds it: {', '.join(downs) or rule.text}"
+        turn.be(WAIT, Readiness.NOT_READY, why, label, severity="warning", facts=turn.rule_facts(rule))
+        return True
     waiting = [n for n, v in turn.m.values.items() if v.value == "init" and n.partition(".")[0] in looked_at]
     unanswered = [name for name in waiting if turn.m.values[name].reason != NOT_CHECKED]
     if unanswered:

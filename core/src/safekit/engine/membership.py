@@ -21,6 +21,10 @@ class Peer:
     """When it was last heard, per network."""
     last_s: float = float("-inf")
     """When it was last heard on any."""
+    since_s: float = float("-inf")
+    """Since when we have been listening for it."""
+    deaf_s: float = float("inf")
+    """Since when we have heard it say that it does not hear us."""
     alive: bool = False
     modules: dict[str, ModuleReport] = field(default_factory=dict)
     seen: tuple[tuple[str, ModuleReport], ...] = ()
@@ -39,8 +43,8 @@ class Membership:
     last_tick_s: float | None = None
     listening_s: float = 0.0
     """Since when this node has been listening without a break."""
-    frozen_s: float = 0.0
-    """The length of the last break."""
+    woke_s: float = float("-inf")
+    """When the last break ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +61,18 @@ class Heard:
 class Ticked:
     membership: Membership
     lost: tuple[str, ...] = ()
+    due: bool = False
+    """Time alone changed what is known of a peer."""
     slept_s: float = 0.0
     """Non-zero when this node did not run for so long that it doubts what it did not hear."""
 
 
 def configure(membership: Membership, spec: MembershipSpec, now_s: float) -> Membership:
-    peers = {name: membership.peers.get(name, Peer(name)) for name in spec.peers}
-    first = membership.last_tick_s is None and not membership.spec.node
-    return replace(membership, spec=spec, peers=peers, listening_s=now_s if first else membership.listening_s)
+    """Peers that are new count as absent only after they have been listened for as long as any other."""
+    peers = {name: membership.peers.get(name, Peer(name, since_s=now_s)) for name in spec.peers}
+    if membership.last_tick_s is None:
+        return replace(membership, spec=spec, peers=peers, listening_s=now_s, last_tick_s=now_s)
+    return replace(membership, spec=spec, peers=peers)
 
 
 def hear(membership: Membership, network: str, beat: Heartbeat, now_s: float) -> Heard:
@@ -77,6 +85,7 @@ def hear(membership: Membership, network: str, beat: Heartbeat, now_s: float) ->
     if not newer:
         return Heard(_with_peer(membership, _heard_on(peer, network, now_s)))
     changed = restarted or beat.modules != peer.seen
+    hears_us = dict(beat.heard).get(membership.spec.node, -1)
     after = replace(
         _heard_on(peer, network, now_s),
         incarnation=beat.incarnation,
@@ -84,7 +93,8 @@ def hear(membership: Membership, network: str, beat: Heartbeat, now_s: float) ->
         alive=True,
         modules=dict(beat.modules) if changed else peer.modules,
         seen=beat.modules if changed else peer.seen,
-        hears_us=dict(beat.heard).get(membership.spec.node, -1),
+        hears_us=hears_us,
+        deaf_s=float("inf") if hears_us >= 0 else min(peer.deaf_s, now_s),
     )
     return Heard(_with_peer(membership, after), not peer.alive, restarted, changed)
 
@@ -99,19 +109,25 @@ def _with_peer(membership: Membership, peer: Peer) -> Membership:
 
 def tick(membership: Membership, now_s: float) -> Ticked:
     """Let time pass: notice our own sleep first, then the peers' silence."""
-    spec = membership.spec
-    gap_s = 0.0 if membership.last_tick_s is None else now_s - membership.last_tick_s
-    slept = gap_s > max(3 * spec.heartbeat_interval_s, spec.lost_after_s / 2)
+    slept_s = overslept_s(membership, now_s)
+    due_s = deadline(membership)
     membership = replace(
         membership,
         last_tick_s=now_s,
-        listening_s=now_s if slept else membership.listening_s,
-        frozen_s=gap_s if slept else membership.frozen_s,
+        listening_s=now_s if slept_s else membership.listening_s,
+        woke_s=now_s if slept_s else membership.woke_s,
     )
     lost = tuple(name for name, peer in membership.peers.items() if peer.alive and _silent(membership, peer, now_s))
     for name in lost:
-        membership = _with_peer(membership, replace(membership.peers[name], alive=False))
-    return Ticked(membership, lost, gap_s if slept else 0.0)
+        membership = _with_peer(membership, replace(membership.peers[name], alive=False, deaf_s=float("inf")))
+    return Ticked(membership, lost, due_s is not None and due_s <= now_s, slept_s)
+
+
+def overslept_s(membership: Membership, now_s: float) -> float:
+    """How long this node did not run, when it is so long that a peer may have lost it; else 0."""
+    spec, last_s = membership.spec, membership.last_tick_s
+    gap_s = 0.0 if last_s is None else now_s - last_s
+    return gap_s if gap_s > max(3 * spec.heartbeat_interval_s, spec.lost_after_s / 2) else 0.0
 
 
 def _silent(membership: Membership, peer: Peer, now_s: float) -> bool:
@@ -119,7 +135,22 @@ def _silent(membership: Membership, peer: Peer, now_s: float) -> bool:
 
 
 def _deadline(membership: Membership, peer: Peer) -> float:
-    return max(peer.last_s, membership.listening_s) + membership.spec.lost_after_s
+    return max(peer.last_s, peer.since_s, membership.listening_s) + membership.spec.lost_after_s
+
+
+def deaf(membership: Membership, name: str, now_s: float) -> bool:
+    """Heard by us, and for as long as the loss time it has said that it does not hear us."""
+    peer = membership.peers.get(name)
+    return peer is not None and now_s >= _deaf_deadline(membership, peer)
+
+
+def _deaf_deadline(membership: Membership, peer: Peer) -> float:
+    return max(peer.deaf_s, membership.listening_s) + membership.spec.lost_after_s
+
+
+def awake(membership: Membership, now_s: float) -> bool:
+    """Whether what was heard is new: after a sleep what lay in the buffers comes first."""
+    return now_s >= membership.woke_s + membership.spec.lost_after_s
 
 
 def absent(membership: Membership, name: str, now_s: float) -> bool:
@@ -129,7 +160,9 @@ def absent(membership: Membership, name: str, now_s: float) -> bool:
 
 
 def deadline(membership: Membership) -> float | None:
-    """When the next peer will count as lost, or as absent, if it stays silent."""
-    waits = [_deadline(membership, peer) for peer in membership.peers.values()]
+    """When time alone will next change what is known: a peer lost, absent or deaf; this node awake again."""
+    waits = [membership.woke_s + membership.spec.lost_after_s]
+    for peer in membership.peers.values():
+        waits += [_deadline(membership, peer), _deaf_deadline(membership, peer)]
     last_s = membership.last_tick_s or 0.0
-    return min((due_s for due_s in waits if due_s > last_s), default=None)
+    return min((due_s for due_s in waits if last_s < due_s < float("inf")), default=None)

@@ -17,9 +17,12 @@ from safekit.engine.transitions import ALONE, PRIM, SECOND, WAIT
 
 
 def decide(turn: Turn) -> None:
-    """Begin what the facts call for; nothing while a run is under way."""
+    """Begin what the facts call for; while a run is under way nothing, unless it must not go on."""
     _acknowledge(turn)
-    if turn.m.run is not None or progress.stop_or_start(turn):
+    if turn.m.run is not None:
+        _break_off(turn)
+        return
+    if progress.stop_or_start(turn):
         return
     if _meet(turn):
         return
@@ -35,7 +38,10 @@ def decide(turn: Turn) -> None:
 
 
 def _acknowledge(turn: Turn) -> None:
-    """Answer the peer's claim at once; the one that stays in our report tells it that we heard."""
+    """Answer the peer's claim at once; the one that stays in our report tells it that we heard. Who was told
+    to be primary while the peer was silent needs the peer's word all the same once it is heard."""
+    if turn.peer.alive:
+        turn.set(chosen_alone=False)
     report = turn.peer.report
     claim = report.claim if report is not None and turn.peer.alive else turn.m.acknowledged
     if claim != turn.m.acknowledged:
@@ -45,13 +51,9 @@ def _acknowledge(turn: Turn) -> None:
 
 def _meet(turn: Turn) -> bool:
     """Both run after a partition or a freeze: the loser stops at once. True when this node is the loser."""
-    report = turn.peer.report
-    if report is None or not turn.peer.alive:
-        return False
-    if not (turn.m.active and report.active):
-        if turn.m.took_over or turn.m.doubtful:
-            turn.set(took_over=False, doubtful=False)
-            turn.publish()
+    report = _other_primary(turn)
+    if report is None:
+        _calm_down(turn)
         return False
     if not loses(turn, report):
         turn.be(
@@ -75,14 +77,51 @@ def _meet(turn: Turn) -> bool:
     return True
 
 
+def _other_primary(turn: Turn) -> ModuleReport | None:
+    """The peer's report when both run and the peer means to go on. One that says STOP, WAIT or SECOND while
+    something is active there is about to end it by itself."""
+    report = turn.peer.report
+    if report is None or not turn.peer.alive or not (turn.m.active and report.active):
+        return None
+    return report if report.state in {ALONE, PRIM} else None
+
+
+def _calm_down(turn: Turn) -> None:
+    """The peer was heard since, and runs nothing: nobody took over here or there."""
+    report = turn.peer.report
+    if report is None or not turn.peer.alive or report.active:
+        return
+    doubtful = turn.m.doubtful and not turn.around.awake
+    if (turn.m.took_over, turn.m.doubtful) != (False, doubtful):
+        turn.set(took_over=False, doubtful=doubtful)
+        turn.publish()
+
+
+def _break_off(turn: Turn) -> None:
+    """A start may take minutes; two primaries may not last so long."""
+    report, run = _other_primary(turn), turn.m.run
+    if report is None or run is None or run.killed or not run.row.starts or not loses(turn, report):
+        return
+    turn.kill_host(f"{turn.peer.node} is primary as well", blameless=True)
+    turn.say(
+        f"both nodes run the module; {turn.peer.node} goes on, '{run.row.name}' is broken off here",
+        "two-primaries",
+        severity="alarm",
+        prevent="a lease witness: with it at most one node runs",
+    )
+
+
 def _word(truth: bool) -> str:
     return "yes" if truth else "no"
 
 
 def loses(turn: Turn, report: ModuleReport) -> bool:
     """The same answer on both nodes from the two reports: who was frozen loses; then who took over (the former
-    secondary); then the lower epoch; then who comes later in the module's list."""
+    secondary); then the lower epoch; then who comes later in the module's list. Before all that: who is not
+    heard by the other, since the other cannot know that it is to stop."""
     m = turn.m
+    if turn.peer.deaf:
+        return True
     if m.doubtful != report.doubtful:
         return m.doubtful
     if m.took_over != report.took_over:
@@ -98,10 +137,10 @@ def _comes_later(turn: Turn) -> bool:
 
 
 def _from_wait(turn: Turn) -> None:
-    if turn.now_s < turn.m.retry_s or commands.held_in_wait(turn):
+    if progress.paused(turn) or commands.held_in_wait(turn):
         _withdraw(turn)
-        return
-    _look_for_peer(turn)
+    else:
+        _look_for_peer(turn)
 
 
 def _look_for_peer(turn: Turn) -> None:
@@ -110,9 +149,9 @@ def _look_for_peer(turn: Turn) -> None:
         _withdraw(turn)
         _alone_or_wait(turn)
     elif not peer.alive:
-        _stay(turn, Readiness.TRANSIENT, f"listening for {peer.node}")
+        _yield(turn, Readiness.TRANSIENT, f"listening for {peer.node}")
     elif report is None:
-        _stay(turn, Readiness.TRANSIENT, f"{peer.node} does not have this module yet")
+        _yield(turn, Readiness.TRANSIENT, f"{peer.node} does not have this module yet")
     elif report.active:
         _second_of(turn, report)
     else:
@@ -121,7 +160,7 @@ def _look_for_peer(turn: Turn) -> None:
 
 def _second_of(turn: Turn, report: ModuleReport) -> None:
     _withdraw(turn)
-    turn.set(chosen=False, survivor=False)
+    turn.set(chosen=False, chosen_by_force=False, survivor=False)
     if report.state in {ALONE, PRIM} and report.readiness is Readiness.READY:
         turn.begin("become-second", f"{turn.peer.node} is primary")
     else:
@@ -131,14 +170,13 @@ def _second_of(turn: Turn, report: ModuleReport) -> None:
 def _among_idle(turn: Turn, report: ModuleReport) -> None:
     """The peer is heard and is not primary."""
     if turn.m.only_second:
-        _withdraw(turn)
-        _stay(turn, Readiness.TRANSIENT, f"to be secondary; waiting for {turn.peer.node} to be primary")
+        _yield(turn, Readiness.NOT_READY, f"to be secondary; waiting for {turn.peer.node} to be primary")
     elif not _may_be_primary(turn):
         _withdraw(turn)
     elif report.state is SECOND and not turn.m.chosen:
-        _stay(turn, Readiness.TRANSIENT, f"{turn.peer.node} is about to take over")
+        _yield(turn, Readiness.TRANSIENT, f"{turn.peer.node} is about to take over")
     elif report.state is WAIT and report.readiness is Readiness.TRANSIENT and not _first(turn, report):
-        _stay(turn, Readiness.TRANSIENT, f"{turn.peer.node} is to be primary; waiting for it")
+        _yield(turn, Readiness.TRANSIENT, f"{turn.peer.node} is to be primary; waiting for it")
     else:
         _claim(turn, "become-alone", f"{turn.peer.node} is not running it")
 
@@ -161,18 +199,17 @@ def _may_be_primary(turn: Turn) -> bool:
     if turn.m.survivor and not turn.m.failover and not turn.m.chosen:
         _stay(turn, Readiness.NOT_READY, f"{turn.peer.node} stopped being primary, and automatic failover is off")
         return False
-    if turn.around.storage_trouble:
-        _stay(turn, Readiness.NOT_READY, f"its role cannot be recorded: {turn.around.storage_trouble}")
-        return False
-    if not up_to_date(turn.m) and not (turn.m.chosen and turn.m.chosen_by_force):
-        _stay(turn, Readiness.NOT_READY, "its data may lack acknowledged writes; waiting for an up-to-date peer")
-        return False
-    return True
+    obstacle = commands.unfit(turn)
+    if obstacle:
+        _stay(turn, Readiness.NOT_READY, f"it may not be primary: {obstacle}")
+    return not obstacle
 
 
 def _alone_or_wait(turn: Turn) -> None:
     """Nobody is heard."""
     peer = turn.peer.node
+    if not turn.m.chosen_alone:
+        turn.set(chosen=not peer and turn.m.chosen, chosen_by_force=not peer and turn.m.chosen_by_force)
     if not _may_be_primary(turn):
         return
     if turn.m.only_second:
@@ -200,15 +237,26 @@ def _stay(turn: Turn, readiness: Readiness, why: str) -> None:
     turn.be(turn.m.state, readiness, why, "waiting")
 
 
+def _yield(turn: Turn, readiness: Readiness, why: str) -> None:
+    """Stay, and leave the role to the peer. A claim that nobody pursues would keep the peer waiting."""
+    _withdraw(turn)
+    _stay(turn, readiness, why)
+
+
 def _claim(turn: Turn, row: str, why: str) -> None:
     """Claim, or begin the row when the claim is acknowledged and uncontested."""
     report = turn.peer.report
     assert report is not None
+    if not turn.around.awake:
+        return  # it slept, and may be hearing an acknowledgement or a silence of long ago
     if not turn.m.claim:
         if report.claim and _comes_later(turn):
             return
         turn.set(claim=(turn.around.incarnation << 20) + turn.m.runs + 1)
-        turn.say(f"claims to be primary: {why}", "claim")
+        if turn.m.state is WAIT:
+            _stay(turn, Readiness.TRANSIENT, f"{why}; claims to be primary, waits for {turn.peer.node}'s word")
+        else:
+            turn.say(f"claims to be primary: {why}", "claim")
         turn.publish()
     elif report.claim:
         if _comes_later(turn):
@@ -259,34 +307,39 @@ def _from_second(turn: Turn) -> None:
     elif report.active:
         _withdraw(turn)
         turn.set(handover=False)
-    elif report.handover:
-        turn.begin("swap-in", f"{peer.node} handed over")
-    elif turn.m.handover and turn.now_s < turn.m.handover_until_s:
-        return
-    elif not turn.m.failover and report.state is not SECOND:
-        turn.set(survivor=True)
-        turn.begin("wait", f"{peer.node} is {report.state}, and automatic failover is off", "failover-off")
-    elif report.state is SECOND and not _first(turn, report):
+    elif turn.m.handover and report.state is SECOND and turn.now_s < turn.m.handover_until_s:
         return
     else:
         turn.set(handover=False)
-        _claim(turn, "takeover", f"{peer.node} is {report.state}: {report.reason}")
+        _without_primary(turn, report)
+
+
+def _without_primary(turn: Turn, report: ModuleReport) -> None:
+    """The peer is heard, and is not primary (any more)."""
+    peer, obstacle = turn.peer.node, commands.unfit(turn)
+    if obstacle:
+        turn.begin("wait", f"{peer} is {report.state}, and this node may not be primary: {obstacle}", "unfit")
+    elif report.handover:
+        if turn.around.awake:
+            turn.begin("swap-in", f"{peer} handed over")
+    elif not turn.m.failover and report.state is not SECOND:
+        turn.set(survivor=True)
+        turn.begin("wait", f"{peer} is {report.state}, and automatic failover is off", "failover-off")
+    elif report.state is SECOND and not _first(turn, report):
+        _withdraw(turn)
+    else:
+        _claim(turn, "takeover", f"{peer} is {report.state}: {report.reason}")
 
 
 def _lost_primary(turn: Turn) -> None:
     peer = turn.peer
     facts = {"silent for": f"{peer.silent_s:.3f} s", "lost after": f"{turn.around.lost_after_s:g} s"}
+    obstacle = commands.unfit(turn)
     if not turn.m.failover:
         turn.set(survivor=True)
         turn.begin("wait", f"{peer.node} was lost, and automatic failover is off", "failover-off", facts=facts)
-    elif turn.around.storage_trouble:
-        turn.begin(
-            "wait",
-            f"{peer.node} was lost, but its role cannot be recorded: {turn.around.storage_trouble}",
-            "storage",
-            severity="alarm",
-            facts=facts,
-        )
+    elif obstacle:
+        turn.begin("wait", f"{peer.node} was lost, but {obstacle}", "unfit", severity="alarm", facts=facts)
     elif turn.m.spec.isolation is IsolationPolicy.AVAILABILITY:
         turn.begin(
             "takeover",

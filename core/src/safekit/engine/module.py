@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from safekit.engine import rules
 from safekit.engine.actions import Action, Explain, KillHost, Publish, RunPipeline, StartHost, StopHost
@@ -12,6 +12,9 @@ from safekit.engine.events import Command
 from safekit.engine.reports import ModuleReport, ModuleState, Readiness
 from safekit.engine.spec import ModuleSpec
 from safekit.engine.transitions import ROWS, Row, phases
+
+DATA: Final = "rfs.uptodate"
+"""The value that says whether the data here have every acknowledged write."""
 
 
 class HostState(StrEnum):
@@ -34,6 +37,8 @@ class Run:
     row: Row
     deadline_s: float
     killed: bool = False
+    blameless: bool = False
+    """Killed for a reason that lies outside of the module: not counted as a restart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,8 @@ class Module:
     acknowledged: int = 0
     chosen: bool = False
     """The operator said `prim`: be primary without the peer's word, once."""
+    chosen_alone: bool = False
+    """The peer could not be heard when the operator said so, nor since."""
     chosen_by_force: bool = False
     only_second: bool = False
     """The operator said `second`: never primary from WAIT."""
@@ -109,6 +116,8 @@ class PeerView:
     alive: bool = False
     absent: bool = True
     """We have listened long enough to say that it is not there."""
+    deaf: bool = False
+    """We hear it, and it says that it does not hear us."""
     report: ModuleReport | None = None
     silent_s: float = 0.0
 
@@ -128,6 +137,8 @@ class Surroundings:
     peer: PeerView
     storage_trouble: str
     lost_after_s: float
+    awake: bool = True
+    """False for a while after this node slept: what it hears may be old."""
 
 
 class Turn:
@@ -148,7 +159,8 @@ class Turn:
         return f"{self.m.state}/{self.m.readiness}"
 
     def set(self, **changes: Any) -> None:
-        self.m = replace(self.m, **changes)
+        if any(getattr(self.m, name) != value for name, value in changes.items()):
+            self.m = replace(self.m, **changes)
 
     def say(self, decision: str, rule: str, *, severity: str = "info", prevent: str = "", **facts: str) -> None:
         """Explain something that changes no state."""
@@ -214,13 +226,13 @@ class Turn:
     def need_host(self) -> bool:
         """True when the host is there; else it is started, and the decision is taken again when it is."""
         if self.m.host is HostState.NONE:
-            self.set(host=HostState.STARTING)
+            self.set(host=HostState.STARTING, reload=False)
             self.actions.append(StartHost(self.m.spec.name))
         return self.m.host is HostState.READY
 
     def drop_host(self) -> None:
         if self.m.host is not HostState.NONE:
-            self.set(host=HostState.NONE)
+            self.set(host=HostState.NONE, values={}, holding={})
             self.actions.append(StopHost(self.m.spec.name))
 
     def begin(
@@ -244,8 +256,9 @@ class Turn:
             self._take(row)
         number = self.m.runs + 1
         bound_s = self.m.spec.start_bound_s + self.m.spec.stop_bound_s
-        self.set(runs=number, run=Run(number, row, self.now_s + bound_s), claim=0)
         after = row.after or before
+        handover = self.m.handover and after is ModuleState.SECOND
+        self.set(runs=number, run=Run(number, row, self.now_s + bound_s), claim=0, handover=handover)
         self.be(
             after,
             Readiness.TRANSIENT,
@@ -268,16 +281,17 @@ class Turn:
             epoch=max(self.m.epoch, seen) + 1,
             was_primary=True,
             active=True,
-            handover=False,
+            doubtful=False,
             chosen=False,
+            chosen_alone=False,
             chosen_by_force=False,
             survivor=False,
             took_over=row.name == "takeover" and not self.peer.alive,
         )
 
-    def kill_host(self, why: str) -> None:
+    def kill_host(self, why: str, *, blameless: bool = False) -> None:
         if self.m.run is not None and not self.m.run.killed:
-            self.set(run=replace(self.m.run, killed=True))
+            self.set(run=replace(self.m.run, killed=True, blameless=blameless))
             self.actions.append(KillHost(self.m.spec.name, why))
 
     def count_loop(self, why: str) -> bool:
@@ -297,9 +311,9 @@ class Turn:
         )
         return False
 
-    def firing(self) -> rules.Rule | None:
-        """The strongest rule that holds now, its hold time included."""
-        due = [rule for rule in self.m.spec.rules if self._due(rule)]
+    def firing(self, *, may_swap: bool) -> rules.Rule | None:
+        """The strongest rule that holds now, its hold time included, and whose action is possible."""
+        due = [rule for rule in self.m.spec.rules if self._due(rule) and (may_swap or rule.action != "swap")]
         return max(due, key=lambda rule: rules.STRENGTH.index(rule.action), default=None)
 
     def _due(self, rule: rules.Rule) -> bool:
@@ -348,5 +362,5 @@ def up_to_date(module: Module) -> bool:
     """Whether its data may be served; always, when the module replicates none."""
     if not module.spec.has_data:
         return True
-    value = module.values.get("rfs.uptodate")
+    value = module.values.get(DATA)
     return value is not None and value.value == "up"

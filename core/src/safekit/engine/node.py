@@ -11,7 +11,7 @@ from safekit.engine.events import Event
 from safekit.engine.membership import Membership
 from safekit.engine.module import HostState, Module, PeerView, Surroundings, Turn, Value, report
 from safekit.engine.reports import ModuleReport
-from safekit.engine.spec import BootPolicy, Kind
+from safekit.engine.spec import BootPolicy, Kind, ModuleSpec
 from safekit.engine.transitions import STOP
 
 
@@ -47,9 +47,10 @@ def step(node: NodeState, event: Event, now_s: float) -> tuple[NodeState, tuple[
     """Return the node after the event, and the actions that the change calls for.
 
     `now_s` is monotonic. `modules` of the result is the same object when no module changed.
+    Whatever wakes a node that slept, it learns of its sleep before it looks at anything else.
     """
     actions: list[Action] = []
-    if _overslept(node, now_s) or isinstance(event, events.TimePassed):
+    if membership.overslept_s(node.membership, now_s) or isinstance(event, events.TimePassed):
         node = _tick(node, now_s, actions)
     match event:
         case events.HeartbeatHeard():
@@ -69,12 +70,6 @@ def step(node: NodeState, event: Event, now_s: float) -> tuple[NodeState, tuple[
     return node, tuple(actions)
 
 
-def _overslept(node: NodeState, now_s: float) -> bool:
-    """Whatever wakes a node that slept, it learns of its sleep before it looks at anything else."""
-    spec, last_s = node.membership.spec, node.membership.last_tick_s
-    return last_s is not None and now_s - last_s > max(3 * spec.heartbeat_interval_s, spec.lost_after_s / 2)
-
-
 def _tick(node: NodeState, now_s: float, actions: list[Action]) -> NodeState:
     ticked = membership.tick(node.membership, now_s)
     node = replace(node, membership=ticked.membership)
@@ -82,7 +77,7 @@ def _tick(node: NodeState, now_s: float, actions: list[Action]) -> NodeState:
         node = _woke(node, ticked.slept_s, actions)
     for peer in ticked.lost:
         actions.append(_noted(node, f"{peer} is lost: silent on every network", "peer-lost", "warning"))
-    due = [name for name, module in node.modules.items() if ticked.lost or _due(module, now_s)]
+    due = [name for name, module in node.modules.items() if ticked.due or _due(module, now_s)]
     for name in due:
         node = _turn(node, name, now_s, actions)
     return node
@@ -97,10 +92,16 @@ def _woke(node: NodeState, slept_s: float, actions: list[Action]) -> NodeState:
             "warning",
         )
     )
-    if slept_s < node.membership.spec.lost_after_s:
-        return node
-    doubting = {n: replace(m, doubtful=True) if m.active else m for n, m in node.modules.items()}
-    return replace(node, modules=doubting)
+    spec = node.membership.spec
+    lost = slept_s > spec.lost_after_s - 2 * spec.heartbeat_interval_s
+    return replace(node, modules={name: _shaken(module, lost) for name, module in node.modules.items()})
+
+
+def _shaken(module: Module, lost: bool) -> Module:
+    """After a sleep: nothing that was acknowledged before holds, and a primary that was lost doubts itself."""
+    doubtful = module.doubtful or (lost and module.active and module.spec.kind is Kind.MIRROR)
+    runs = module.runs + 1 if module.claim else module.runs
+    return replace(module, doubtful=doubtful, claim=0, runs=runs)
 
 
 def _noted(node: NodeState, decision: str, rule: str, severity: str = "info") -> Explain:
@@ -149,31 +150,35 @@ def _hear(node: NodeState, event: events.HeartbeatHeard, now_s: float, actions: 
 
 def _configure(node: NodeState, event: events.Configured, now_s: float, actions: list[Action]) -> NodeState:
     before = node.modules
-    modules = {spec.name: _configured(node, spec.name, event) for spec in event.modules}
-    for name in before.keys() - modules.keys():
+    modules = {spec.name: _configured(node, spec, now_s) for spec in event.modules}
+    gone = {name: facts_of(module) for name, module in before.items() if name not in modules}
+    for name in gone:
         turn = Turn(before[name], _around(node, before[name], now_s), now_s)
         turn.drop_host()
         actions += turn.actions
-    recalled_facts = {name: facts for name, facts in node.recalled.items() if name not in modules}
+    kept = {name: facts for name, facts in node.recalled.items() if name not in modules}
     node = replace(
         node,
         membership=membership.configure(node.membership, event.membership, now_s),
         modules=modules,
-        recalled=recalled_facts,
+        recalled={**kept, **gone},
     )
     return _all(node, now_s, actions) if node.incarnation else node
 
 
-def _configured(node: NodeState, name: str, event: events.Configured) -> Module:
-    spec = next(spec for spec in event.modules if spec.name == name)
-    present = node.modules.get(name)
+def _configured(node: NodeState, spec: ModuleSpec, now_s: float) -> Module:
+    present = node.modules.get(spec.name)
     if present is None:
-        facts = node.recalled.get(name)
-        return recalled(Module(spec), facts) if facts else Module(spec)
-    changed = present.spec.signature != spec.signature
+        facts = node.recalled.get(spec.name)
+        # nothing is known of what a module did that was not configured for a while: it is cleaned up as at a start
+        late = node.incarnation > 0
+        return replace(recalled(Module(spec), facts), cleanup=late, cleanup_s=now_s) if facts else Module(spec)
     runs = present.state is not STOP or present.run is not None
-    reload = present.reload or (changed and runs and present.host is not HostState.NONE)
-    return replace(present, spec=spec, reload=reload)
+    moved = (present.spec.kind, present.spec.nodes) != (spec.kind, spec.nodes)
+    changed = present.spec.signature != spec.signature and present.host is not HostState.NONE
+    return replace(
+        present, spec=spec, reload=present.reload or (changed and runs), again=present.again or (moved and runs)
+    )
 
 
 def _start(node: NodeState, event: events.Started, now_s: float, actions: list[Action]) -> NodeState:
@@ -203,6 +208,8 @@ def _one(node: NodeState, event: Event, now_s: float, actions: list[Action]) -> 
 def _turn(node: NodeState, name: str, now_s: float, actions: list[Action], event: Event | None = None) -> NodeState:
     """Let one module take the event in, and decide."""
     module = node.modules[name]
+    if not node.incarnation:
+        return node
     turn = Turn(module, _around(node, module, now_s), now_s)
     _learn_epoch(turn)
     if event is not None:
@@ -248,7 +255,12 @@ def _set_value(turn: Turn, resource: str, value: Value) -> None:
 def _around(node: NodeState, module: Module, now_s: float) -> Surroundings:
     spec = node.membership.spec
     return Surroundings(
-        node.name, node.incarnation, _peer(node, module, now_s), node.storage_trouble, spec.lost_after_s
+        node=node.name,
+        incarnation=node.incarnation,
+        peer=_peer(node, module, now_s),
+        storage_trouble=node.storage_trouble,
+        lost_after_s=spec.lost_after_s,
+        awake=membership.awake(node.membership, now_s),
     )
 
 
@@ -264,6 +276,7 @@ def _peer(node: NodeState, module: Module, now_s: float) -> PeerView:
         node=known.node,
         alive=known.alive,
         absent=membership.absent(node.membership, known.node, now_s),
+        deaf=membership.deaf(node.membership, known.node, now_s),
         report=known.modules.get(module.spec.name),
         silent_s=max(now_s - known.last_s, 0.0) if known.incarnation >= 0 else 0.0,
     )

@@ -6,7 +6,7 @@ from safekit.engine import commands
 from safekit.engine.events import PipelineFinished
 from safekit.engine.module import HostState, Turn
 from safekit.engine.reports import ModuleState, Readiness
-from safekit.engine.transitions import STOP, WAIT, Row
+from safekit.engine.transitions import SECOND, STOP, WAIT, Row
 
 CLEANUP_AGAIN_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Pauses before the next clean-up, by how many have failed in a row."""
@@ -14,20 +14,21 @@ CLEANUP_AGAIN_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 def host_ready(turn: Turn) -> None:
     if turn.m.host is HostState.STARTING:
-        turn.set(host=HostState.READY, reload=False)
+        turn.set(host=HostState.READY)
 
 
 def host_lost(turn: Turn, reason: str) -> None:
     """Whatever it had started may still run: `active` stays, and a new host cleans up first."""
     if turn.m.host is HostState.NONE and turn.m.run is None:
         return
-    was_running = turn.m.state is not STOP or turn.m.run is not None
-    turn.set(host=HostState.NONE, run=None, claim=0, handover=False, again=False, values={}, holding={})
+    run = turn.m.run
+    counts = (turn.m.state is not STOP or run is not None) and not (run is not None and run.blameless)
+    turn.set(host=HostState.NONE, run=None, claim=0, handover=False, again=False, values={}, holding={}, reload=False)
     _clean_up_later(turn)
-    if turn.m.wanted and was_running:
+    if turn.m.wanted and counts:
         turn.count_loop(reason)
     turn.be(
-        ModuleState.WAIT if turn.m.wanted else turn.m.state,
+        _fallen(turn),
         Readiness.TRANSIENT,
         f"the module's host was lost: {reason}; everything is stopped by force before it goes on",
         "host-lost",
@@ -35,12 +36,17 @@ def host_lost(turn: Turn, reason: str) -> None:
     )
 
 
+def _fallen(turn: Turn) -> ModuleState:
+    """What it is while something of it may still run that is to be stopped."""
+    return WAIT if turn.m.wanted else STOP
+
+
 def run_ended(turn: Turn, event: PipelineFinished) -> None:
     run = turn.m.run
     if run is None or run.number != event.run:
         return
     turn.set(run=None)
-    if event.stuck:
+    if event.stuck or not (event.ok or run.row.starts):
         _stuck(turn, run.row, event)
     elif run.row.starts and not event.ok:
         _start_failed(turn, run.row, event)
@@ -70,12 +76,9 @@ def _ready_reason(turn: Turn) -> str:
 
 
 def _released(turn: Turn, row: Row) -> None:
-    turn.set(active=False, took_over=False, cleanups=0)
+    turn.set(active=False, took_over=False, doubtful=False, cleanups=0)
     if row.name == "swap-out":
-        until_s = turn.now_s + max(5.0, 3 * turn.around.lost_after_s)
-        turn.set(handover=True, handover_until_s=until_s)
-        turn.publish()
-        turn.begin("swapped-out", f"handed over to {turn.peer.node}")
+        _hand_over(turn)
     elif row.name == "cleanup":
         turn.set(cleanup=False)
         turn.be(STOP, Readiness.NOT_READY, "everything is stopped", "cleanup")
@@ -85,6 +88,19 @@ def _released(turn: Turn, row: Row) -> None:
         turn.set(again=False)
         turn.be(STOP, Readiness.NOT_READY, turn.m.reason.replace("stopping", "stopped", 1), "stop")
     turn.publish()
+
+
+def _hand_over(turn: Turn) -> None:
+    """Nobody else can have become primary before this is published, so this node may have the role back."""
+    obstacle = commands.receiver_obstacle(turn)
+    if not turn.m.wanted:
+        turn.be(SECOND, Readiness.TRANSIENT, "no longer primary", "swap-out")
+    elif obstacle and not commands.unfit(turn):
+        turn.begin("swap-back", f"the swap is called off: {obstacle}", severity="warning")
+    else:
+        until_s = turn.now_s + max(5.0, 3 * turn.around.lost_after_s)
+        turn.begin("swapped-out", f"handed over to {turn.peer.node}")
+        turn.set(handover=True, handover_until_s=until_s)
 
 
 def _start_failed(turn: Turn, row: Row, event: PipelineFinished) -> None:
@@ -103,16 +119,20 @@ def _start_failed(turn: Turn, row: Row, event: PipelineFinished) -> None:
 
 
 def _stuck(turn: Turn, row: Row, event: PipelineFinished) -> None:
-    """A forced stop failed: something of the primary may still run, so nobody else may."""
+    """A forced stop failed: something may still run, and if it is the primary's, nobody else may be primary."""
+    what = event.failed or "something"
     _clean_up_later(turn)
+    if row.starts and turn.m.wanted:
+        turn.count_loop(f"{what} did not start: {event.reason}")
     turn.be(
-        turn.m.state,
+        _fallen(turn),
         Readiness.NOT_READY,
-        f"{event.failed} does not stop: {event.reason}; tried again every few seconds, the peer must not take over",
+        f"{what} does not stop: {event.reason}; tried again every few seconds"
+        + ("; the peer must not take over" if turn.m.active else ""),
         "stuck",
         severity="alarm",
         facts={"during": row.name},
-        prevent=f"stop {event.failed} by hand; then the module goes on by itself",
+        prevent=f"stop {what} by hand; then the module goes on by itself",
     )
 
 
@@ -167,9 +187,18 @@ def _stop_reason(turn: Turn) -> str:
 def _from_stop(turn: Turn) -> bool:
     if not turn.m.wanted:
         turn.drop_host()
-    elif turn.now_s >= turn.m.retry_s:
+    elif not paused(turn):
         turn.set(again=False)
         turn.begin("start", "starting")
+    return True
+
+
+def paused(turn: Turn) -> bool:
+    """Whether the pause before the next automatic attempt lasts."""
+    if turn.now_s >= turn.m.retry_s:
+        return False
+    why = f"pausing before automatic restart {len(turn.m.loops)}"
+    turn.be(turn.m.state, Readiness.NOT_READY, why, "pause")
     return True
 
 

@@ -11,7 +11,7 @@ def decide(turn: Turn) -> None:
     if turn.m.run is not None or progress.stop_or_start(turn):
         return
     if turn.m.state is WAIT:
-        if turn.now_s >= turn.m.retry_s and not commands.held_in_wait(turn):
+        if not progress.paused(turn) and not commands.held_in_wait(turn):
             turn.begin("become-up", "started")
     elif turn.m.state is UP and turn.m.steady:
         commands.act_on_rule(turn)

@@ -109,6 +109,16 @@ ROWS: Final[dict[str, Row]] = {
             doc="swap: the old primary is secondary",
         ),
         Row(
+            "swap-back",
+            (SECOND,),
+            ALONE,
+            (_T, Phase.START_PRIM, Phase.START_SEC),
+            "swap",
+            takes=True,
+            starts=True,
+            doc="swap: the old secondary went before it could take the role",
+        ),
+        Row(
             "swap-in",
             (SECOND,),
             PRIM,
