@@ -243,7 +243,11 @@ class TestMistakesOfTheFile:
 
     def test_a_duration_without_its_unit(self) -> None:
         assert mistakes("kind: farm\nloop_interval: 5\n") == [
-            told("2:16", "loop_interval: '5' has no unit; write 5s, 5ms or 5m")
+            told(
+                "2:16",
+                "loop_interval: '5, without a unit,' is not a duration; "
+                "write a number and a unit (us, ms, s, m, h, d): 500ms",
+            )
         ]
 
     def test_a_duration_that_is_none(self) -> None:
@@ -257,6 +261,17 @@ class TestMistakesOfTheFile:
     def test_a_loss_time_under_three_heartbeats(self) -> None:
         assert mistakes("kind: farm\nheartbeat: {interval: 1s, lost_after: 2s}\n") == [
             told("2:12", "heartbeat: lost_after must be at least three intervals (3s), not 2s")
+        ]
+
+    def test_a_loss_time_of_exactly_three_heartbeats(self) -> None:
+        """0.1 s three times is more than 0.3 s in binary."""
+        assert compiled(
+            "kind: farm\nheartbeat: {interval: 100ms, lost_after: 300ms}\n"
+        ).heartbeat.lost_after == Duration(0.3)
+
+    def test_an_interval_out_of_bounds(self) -> None:
+        assert mistakes("kind: farm\nheartbeat: {interval: 1ms}\n") == [
+            told("2:12", "heartbeat: the interval must be from 10ms to 60s, not 1ms")
         ]
 
     def test_tabs(self) -> None:

@@ -178,7 +178,7 @@ rules = st.builds(
     st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,12}", fullmatch=True),
     trees,
     st.sampled_from(ACTIONS),
-    hold_s=st.integers(0, 10**8).map(lambda ms: ms / 1000),
+    hold_s=st.floats(0, 1e8),
 )
 
 

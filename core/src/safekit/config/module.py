@@ -29,8 +29,8 @@ class Heartbeat(_Part):
     def _plausible(self) -> Self:
         if not 0.01 <= self.interval.seconds <= 60:
             raise ValueError(f"the interval must be from 10ms to 60s, not {self.interval}")
-        if self.lost_after.seconds < 3 * self.interval.seconds:
-            least = Duration(3 * self.interval.seconds)
+        least = Duration(round(3 * self.interval.seconds, 6))
+        if self.lost_after < least:
             raise ValueError(f"lost_after must be at least three intervals ({least}), not {self.lost_after}")
         return self
 

@@ -63,25 +63,13 @@ def _explain(path: Path, found: list[Finding], model: type[BaseModel], document:
         return ConfigError(
             f"the key '{key}' is missing", where=document.where(full, key=True), hint=_describe(model, path, key)
         )
-    if any(finding["type"] == "is_instance_of" and finding["ctx"]["class"] == "Duration" for finding in found):
-        found = [_as_duration(finding) for finding in found]
-    telling = [finding for finding in found if finding["type"] != "is_instance_of"] or found
-    messages = list(dict.fromkeys(_message(finding) for finding in telling))
+    messages = list(dict.fromkeys(_message(finding) for finding in found))
     label = _label(path)
     return ConfigError(
         f"{label}: {', or '.join(messages)}" if label else ", or ".join(messages),
         where=document.where(full),
         hint=next((hint for finding in found if (hint := _hint(finding))), ""),
     )
-
-
-def _as_duration(finding: Finding) -> Finding:
-    """A bare number where a duration belongs: its unit is missing."""
-    number = isinstance(finding["input"], (int, float)) and not isinstance(finding["input"], bool)
-    if finding["type"] != "string_type" or not number:
-        return finding
-    value = finding["input"]
-    return {**finding, "type": "value_error", "msg": f"'{value}' has no unit; write {value}s, {value}ms or {value}m"}
 
 
 def plain(error: ValidationError) -> str:

@@ -201,7 +201,7 @@ def _wrong_word(what: str, word: Token, known: tuple[str, ...]) -> _RuleError:
 
 def _seconds(span: Token) -> float:
     try:
-        return round(Duration.parse(span).seconds, 3)
+        return Duration.parse(span).seconds
     except ValueError as error:
         raise _RuleError(str(error), _position(span)) from None
 

@@ -1,0 +1,216 @@
+"""What an apply would change and interrupt, told before it happens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from safekit.config.compiled import CompiledModule
+from safekit.config.compiler import compile_module
+from safekit.config.plan import Impact, Plan, diff, lines
+
+BASE = """\
+kind: mirror
+description: The shop
+variables: {COLOUR: red}
+pipeline:
+  - drawbridge: {address: 10.0.0.9/24}
+  - harbour: {}
+checkers:
+  - lighthouse: {port: 80}
+rules:
+  - "r: if (lighthouse.80 == unknown) then restart"
+"""
+
+
+@pytest.fixture(autouse=True)
+def plugins(distributions: Any) -> Any:
+    distributions.add_all()
+    return distributions
+
+
+def compiled(text: str, nodes: tuple[str, ...] = ("n1", "n2")) -> CompiledModule:
+    return compile_module(text, "web/module.yaml", nodes, "web")
+
+
+def plan(old: str, new: str) -> Plan:
+    assert old in BASE
+    return diff(compiled(BASE), compiled(BASE.replace(old, new)))
+
+
+def shown(found: Plan) -> list[tuple[str, str, str, tuple[str, ...]]]:
+    return [(change.action, change.what, change.impact.value, change.details) for change in found.changes]
+
+
+def test_the_same_again_changes_nothing() -> None:
+    found = diff(compiled(BASE), compiled("# a comment\n" + BASE))
+    assert (found.changed, found.changes, found.impact) == (False, (), Impact.NONE)
+    assert lines(found)[0] == "module 'web': nothing changes"
+
+
+def test_a_new_module_is_added_and_interrupts_nothing() -> None:
+    found = diff(None, compiled(BASE))
+    assert (found.new, found.changed, found.impact) == (True, True, Impact.NONE)
+    assert lines(found)[0] == "module 'web' is new; it is added and not started"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("The shop", "A shop", [("change", "description", "nothing", ("The shop -> A shop",))]),
+        (
+            "port: 80",
+            "port: 80, interval: 2s",
+            [("change", "checker lighthouse.80", "live", ("interval: 10s -> 2s",))],
+        ),
+        (
+            "port: 80",
+            "port: 80, when: sec",
+            [("change", "checker lighthouse.80", "live", ("when: nothing -> sec", "scope: prim -> sec"))],
+        ),
+        (
+            "then restart",
+            "for 5s then stop",
+            [
+                (
+                    "change",
+                    "rule r",
+                    "live",
+                    (
+                        "r: if (lighthouse.80 == unknown) then restart; -> "
+                        "r: if (lighthouse.80 == unknown) for 5s then stop;",
+                    ),
+                )
+            ],
+        ),
+        ("kind: mirror\n", "kind: mirror\nboot: on\n", [("change", "boot", "live", ("auto -> on",))]),
+        (
+            "kind: mirror\n",
+            "kind: mirror\nheartbeat: {lost_after: 3s}\n",
+            [("change", "heartbeat", "live", ("lost_after: 1s -> 3s",))],
+        ),
+        (
+            "address: 10.0.0.9/24",
+            "address: 10.0.0.9/16",
+            [("change", "step drawbridge.10.0.0.9", "step", ("address: 10.0.0.9/24 -> 10.0.0.9/16",))],
+        ),
+        (
+            "address: 10.0.0.9/24",
+            "address: 10.0.0.8/24",
+            [("remove", "step drawbridge.10.0.0.9", "step", ()), ("add", "step drawbridge.10.0.0.8", "step", ())],
+        ),
+        (
+            "  - drawbridge: {address: 10.0.0.9/24}\n  - harbour: {}\n",
+            "  - harbour: {}\n  - drawbridge: {address: 10.0.0.9/24}\n",
+            [("move", "order of steps", "live", ("harbour.default -> drawbridge.10.0.0.9",))],
+        ),
+        (
+            "{address: 10.0.0.9/24}",
+            "{address: 10.0.0.9/24, when: both}",
+            [
+                (
+                    "change",
+                    "step drawbridge.10.0.0.9",
+                    "step",
+                    ("when: nothing -> both", "on while prim -> both"),
+                )
+            ],
+        ),
+        (
+            "COLOUR: red",
+            "COLOUR: blue",
+            [
+                ("change", "variables", "live", ("COLOUR: red -> blue",)),
+                ("change", "step drawbridge.10.0.0.9", "step", ("the variables changed",)),
+                ("change", "step harbour.default", "step", ("the variables changed",)),
+            ],
+        ),
+        (
+            "kind: mirror\n",
+            "kind: mirror\nnodes: [n2, n1]\n",
+            [("move", "order of nodes", "live", ("n1, n2 -> n2, n1",))],
+        ),
+        ("kind: mirror\n", "kind: mirror\nnodes: [n1]\n", [("remove", "node n2", "module", ())]),
+    ],
+)
+def test_each_change_is_told_with_what_it_interrupts(old: str, new: str, expected: Any) -> None:
+    assert shown(plan(old, new)) == expected
+
+
+def test_another_kind_needs_the_module_stopped() -> None:
+    found = plan("kind: mirror", "kind: farm")
+    assert ("change", "kind", "module", ("mirror -> farm",)) in shown(found)
+    assert found.impact is Impact.MODULE
+    assert lines(found)[0] == "module 'web': must be stopped on all its nodes for this change"
+
+
+def test_a_node_that_is_added_interrupts_nobody() -> None:
+    before, after = compiled(BASE, ("n1",)), compiled(BASE, ("n1", "n2"))
+    assert shown(diff(before, after)) == [("add", "node n2", "live", ())]
+
+
+def test_the_impact_of_all_is_the_worst_of_each() -> None:
+    found = plan("  - harbour: {}\ncheckers:\n", "checkers:\n  - lighthouse: {port: 81}\n")
+    assert {change.impact for change in found.changes} == {Impact.LIVE, Impact.STEP}
+    assert found.impact is Impact.STEP
+
+
+def test_the_text_names_each_step_that_is_interrupted() -> None:
+    text = lines(plan("address: 10.0.0.9/24", "address: 10.0.0.9/16"))
+    assert text[:5] == [
+        "module 'web': changes while it runs; only the steps named are interrupted",
+        "  ~ step drawbridge.10.0.0.9 (this step is interrupted)",
+        "      address: 10.0.0.9/24 -> 10.0.0.9/16",
+        "  take-over after a crash: noticed after 1s, then at most 80s to start: within 81s",
+        "  a stop ends within 3m, by force if need be",
+    ]
+
+
+def test_a_plan_survives_its_json() -> None:
+    found = plan("port: 80", "port: 80, fall: 2")
+    content = found.model_dump(mode="json")
+    assert (content["changed"], content["impact"]) == (True, "live")
+    assert Plan.model_validate({key: content[key] for key in Plan.model_fields}) == found
+
+
+SAFETY = "isolation is 'safety' and there is no witness"
+AVAILABILITY = "isolation is 'availability' and there is no witness"
+
+
+class TestWarnings:
+    def _found(self, text: str, nodes: tuple[str, ...] = ("n1", "n2"), **around: Any) -> list[str]:
+        return [warning[:50] for warning in diff(None, compiled(text, nodes), **around).warnings]
+
+    def test_a_mirror_without_a_witness_is_told_what_its_policy_means(self) -> None:
+        assert self._found(BASE) == [(SAFETY + ": after a crash")[:50]]
+        text = BASE.replace("kind: mirror", "kind: mirror\nisolation: availability")
+        assert self._found(text) == [(AVAILABILITY + ": when")[:50]]
+
+    def test_a_witness_settles_it(self) -> None:
+        assert self._found(BASE, witness=True) == []
+
+    def test_a_mirror_of_one(self) -> None:
+        assert self._found(BASE, ("n1",)) == ["it has one node, n1: nothing can take over"]
+
+    def test_a_single_network(self) -> None:
+        assert self._found(BASE, networks=1, witness=True) == ["all heartbeats take one network: its failure looks"]
+        assert self._found(BASE, networks=2, witness=True) == []
+        assert self._found(BASE, ("n1",), networks=1, witness=True) == ["it has one node, n1: nothing can take over"]
+
+    def test_a_hasty_loss_time(self) -> None:
+        text = BASE.replace("kind: mirror", "kind: mirror\nheartbeat: {lost_after: 300ms}")
+        assert self._found(text, witness=True) == ["heartbeat.lost_after is 300ms: a node that is only"]
+
+    def test_what_the_compiler_found(self) -> None:
+        assert self._found("kind: farm\n") == ["web/module.yaml: the pipeline is empty: nothing is "[:50]]
+
+
+def test_the_bounds_are_told_in_words() -> None:
+    assert diff(None, compiled(BASE)).bounds == (
+        "take-over after a crash: noticed after 1s, then at most 80s to start: within 81s",
+        "a stop ends within 3m, by force if need be",
+    )
+    assert diff(None, compiled(BASE.replace("mirror", "farm"))).bounds[0] == (
+        "a lost node's share goes to the others 1s after its last heartbeat"
+    )
