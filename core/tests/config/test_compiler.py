@@ -76,9 +76,47 @@ class TestWhatComesOut:
         bridge, harbour = compiled(FULL).steps
         assert (bridge.resource, bridge.group, bridge.scopes) == ("drawbridge.10.0.0.9", "resource", ("prim",))
         assert (harbour.resource, harbour.group) == ("harbour.default", "app")
-        assert bridge.config["address"] == "10.0.0.9/24"
-        assert bridge.config["start_timeout"] == "20s"
+        assert bridge.config == {"address": "10.0.0.9/24"}
+        assert bridge.effective["start_timeout"] == "20s"
         assert (bridge.restarts, harbour.restarts) == (False, True)
+
+    def test_a_model_that_tells_given_from_default_is_passed_on_as_it_was_given(self, distributions: Any) -> None:
+        source = """
+            from pydantic import model_validator
+            from safekit_sdk import Checker, CheckerConfig
+            class Config(CheckerConfig):
+                text: str = ""
+                binary: str = ""
+                @model_validator(mode="after")
+                def one(self):
+                    if {"text", "binary"} <= self.model_fields_set:
+                        raise ValueError("text or binary, not both")
+                    return self
+            class Either(Checker[Config], api=1): ...
+        """
+        distributions.add("safekit-checker-either", source, {"safekit.checkers": {"either": "Either"}})
+        [checker] = compiled("kind: farm\ncheckers: [either: {text: x}]\n").checkers
+        assert (checker.config, checker.effective["binary"]) == ({"text": "x"}, "")
+        assert mistakes("kind: farm\ncheckers: [either: {text: x, binary: y}]\n") == [
+            told("2:20", "text or binary, not both")
+        ]
+
+    def test_a_secret_stays_a_reference(self, distributions: Any) -> None:
+        source = """
+            from safekit_sdk import Checker, CheckerConfig, Secret
+            class Config(CheckerConfig):
+                password: Secret
+            class Safe(Checker[Config], api=1): ...
+        """
+        distributions.add("safekit-checker-safe", source, {"safekit.checkers": {"safe": "Safe"}})
+        [checker] = compiled("kind: farm\ncheckers: [safe: {password: 'env:PW'}]\n").checkers
+        assert checker.config == {"password": "env:PW"}
+        assert mistakes("kind: farm\ncheckers: [safe: {password: hunter2}]\n") == [
+            told(
+                "2:29",
+                "password: a secret is given by reference, as env:NAME or file:/path, never in the file itself",
+            )
+        ]
 
     def test_an_app_brings_its_checkers_and_rules(self) -> None:
         module = compiled("kind: farm\npipeline: [harbour: {port: 81}]\n")
@@ -208,6 +246,13 @@ class TestWarnings:
         )
         assert compiled(text).warnings == (
             f"{FILE}:3:17: 'drawbridge.10.0.0.9' does not watch itself: it is never 'down' by itself",
+        )
+
+    def test_a_rule_on_what_the_other_node_never_tells(self) -> None:
+        """The engine takes it for `unknown`; a rule with `!=` would always act."""
+        assert compiled(FULL).warnings == (
+            f"{FILE}:17:45: 'remote.lighthouse.quay' is always 'unknown': "
+            "nodes do not tell each other their resources' values",
         )
 
 
@@ -521,6 +566,10 @@ class TestMistakesOfRules:
             told("5:13", "there is no checker or resource 'lighthouse.8'", "did you mean 'lighthouse.80'?")
         ]
 
+    def test_a_checker_whose_name_begins_like_another(self) -> None:
+        rule = "r: if (lighthouse.80 == down || local.lighthouse.8 == down) then stop"
+        assert mistakes(with_rule(rule))[0].startswith(f"{FILE}:5:38: there is no checker or resource 'lighthouse.8'")
+
     def test_a_class_that_does_not_exist(self) -> None:
         assert mistakes(with_rule("r: if (zzz.* == down) then stop")) == [
             told("5:13", "there is no checker or resource 'zzz.*'", "there are: lighthouse.80")
@@ -550,7 +599,7 @@ class TestMistakesOfRules:
     def test_the_other_node_of_a_farm(self) -> None:
         assert mistakes(with_rule("r: if (remote.lighthouse.80 == down) then stop", "farm")) == [
             told(
-                "5:20",
+                "5:13",
                 "'remote.lighthouse.80': only a mirror has one other node",
                 "a rule of a farm or light module looks at its own node: leave out `remote.`",
             )

@@ -22,7 +22,9 @@ class CompiledEntry(_Compiled):
     plugin: str
     ident: str
     config: dict[str, Anything]
-    """Every setting, as JSON; `config_model.model_validate` gives the model back."""
+    """The settings that were given, as JSON; `config_model.model_validate` gives the model back."""
+    effective: dict[str, Anything]
+    """Every setting with its value, defaults included."""
     origin: str = ""
 
     @property

@@ -106,7 +106,8 @@ class _Compiler:
                 group=group,
                 ident=entry.ident,
                 scopes=scopes,
-                config=entry.settings(),
+                config=entry.given(),
+                effective=entry.effective(),
                 restarts=cls.restarts,
                 watches=cls.watches(),
                 start_bound_s=starts * config.start_timeout.seconds + told,
@@ -121,7 +122,12 @@ class _Compiler:
             chosen = "both"
         with door(entry, "its settings cannot be passed on"):
             return CompiledChecker(
-                plugin=entry.plugin, ident=entry.ident, scope=chosen, config=entry.settings(), origin=entry.where
+                plugin=entry.plugin,
+                ident=entry.ident,
+                scope=chosen,
+                config=entry.given(),
+                effective=entry.effective(),
+                origin=entry.where,
             )
 
     def _bring(self, steps: list[Entry]) -> tuple[list[Entry], list[tuple[Entry, str]]]:

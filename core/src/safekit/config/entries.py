@@ -38,8 +38,12 @@ class Entry:
     def resource(self) -> str:
         return f"{self.plugin}.{self.ident}"
 
-    def settings(self) -> dict[str, Any]:
-        """Every setting as JSON values."""
+    def given(self) -> dict[str, Any]:
+        """The settings as they were written: a model may tell a default from the same value given."""
+        return dict(self.config.model_dump(mode="json", by_alias=True, exclude_unset=True))
+
+    def effective(self) -> dict[str, Any]:
+        """Every setting with its value."""
         return dict(self.config.model_dump(mode="json", by_alias=True))
 
 
@@ -151,7 +155,7 @@ def _group(name: str, groups: tuple[str, ...]) -> str:
 def _named(entry: Entry) -> Entry:
     """With its identifier, after a check that host and daemon will read the same settings."""
     with door(entry, "its settings cannot be passed on"):
-        if entry.cls.config_model.model_validate(entry.settings()) != entry.config:
+        if entry.cls.config_model.model_validate(entry.given()) != entry.config:
             raise ValueError("written as JSON and read again they differ")
     with door(entry, "its identifier cannot be had"):
         ident = entry.cls.ident(entry.config)

@@ -194,7 +194,7 @@ def _steps(before: tuple[CompiledStep, ...], after: tuple[CompiledStep, ...], *,
 
 
 def _step_details(old: CompiledStep, new: CompiledStep, every_one: bool) -> Iterator[str]:
-    yield from _differences(old.config, new.config)
+    yield from _differences(old.effective, new.effective)
     if (old.group, old.scopes) != (new.group, new.scopes):
         yield f"on while {', '.join(old.scopes)} -> {', '.join(new.scopes)}"
     if every_one:
@@ -233,7 +233,7 @@ def _by_name(entries: Iterable[E]) -> dict[str, E]:
 
 
 def _content(entry: CompiledEntry) -> dict[str, Any]:
-    return {**entry.config, "scope": getattr(entry, "scope", "")}
+    return {**entry.effective, "scope": getattr(entry, "scope", "")}
 
 
 def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:

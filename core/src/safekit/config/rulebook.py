@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -103,21 +104,27 @@ class Rulebook:
     def _check(self, rule: Rule, text: str, locate: Locate) -> None:
         self._check_kind(rule, locate(max(text.rfind(rule.action), 0)), "rule")
         for test in comparisons(rule.condition):
-            self._check_name(test, locate(max(text.find(f"{test.resource_class}.{test.ident}"), 0)))
-        self._check_wait(rule, lambda test: locate(max(text.find(f"{test.resource_class}.{test.ident}"), 0)))
+            self._check_name(test, locate(_position(test, text)))
+        self._check_wait(rule, lambda test: locate(_position(test, text)))
 
     def _check_name(self, test: Test, where: str) -> None:
         name = f"{test.resource_class}.{test.ident}"
-        if test.side == "remote" and self._known.kind != "mirror":
-            hint = "a rule of a farm or light module looks at its own node: leave out `remote.`"
-            self._findings.add(
-                ConfigError(f"'remote.{name}': only a mirror has one other node", where=where, hint=hint)
-            )
+        if test.side == "remote":
+            self._check_remote(name, where)
         if test.resource_class == OPERATORS_CLASS or self._known.matching(test):
             self._warn_of_silent(test, where)
             return
         hint = did_you_mean(name, self._known.names(), "there are")
         self._findings.add(ConfigError(f"there is no checker or resource '{name}'", where=where, hint=hint))
+
+    def _check_remote(self, name: str, where: str) -> None:
+        if self._known.kind == "mirror":
+            self.warnings.append(
+                f"{where}: 'remote.{name}' is always 'unknown': nodes do not tell each other their resources' values"
+            )
+            return
+        hint = "a rule of a farm or light module looks at its own node: leave out `remote.`"
+        self._findings.add(ConfigError(f"'remote.{name}': only a mirror has one other node", where=where, hint=hint))
 
     def _warn_of_silent(self, test: Test, where: str) -> None:
         names = self._known.matching(test)
@@ -142,3 +149,10 @@ class Rulebook:
                         hint=f"add `when: pre` to '{name}', or take another action",
                     )
                 )
+
+
+def _position(test: Test, text: str) -> int:
+    """Where the rule's text names the resource."""
+    name = re.escape(f"{test.resource_class}.{test.ident}")
+    found = re.search(rf"(?<![\w.:-])((local|remote)\.)?{name}(?![\w.:-])", text)
+    return found.start() if found else 0
