@@ -18,7 +18,7 @@ MAX_FILES: Final = 1000
 MAX_PATH: Final = 256
 MAX_PARTS: Final = 16
 _PART: Final = re.compile(r"[A-Za-z0-9_@%+=,~-][A-Za-z0-9_.@%+=,:~ -]*|\.[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_LEFTOVERS: Final = re.compile(r".*~|\.?.*\.sw[a-p]|\.git|__pycache__")
+_LEFTOVERS: Final = re.compile(r".*~|.*\.sw[a-p]|\.git|__pycache__")
 
 Files = Mapping[str, bytes]
 """`module.yaml` and `scripts/start` to their contents. What begins with `#!` or is a program becomes executable:

@@ -106,7 +106,7 @@ def door(entry: Entry, what: str) -> Iterator[None]:
 
 
 def _read_entry(document: Document, path: Path, item: Any, groups: tuple[str, ...]) -> Entry:
-    name, settings = _single(document, path, item)
+    name = _single(document, path, item)
     path = (*path, name)
     where = document.where(path, key=True)
     try:
@@ -114,28 +114,26 @@ def _read_entry(document: Document, path: Path, item: Any, groups: tuple[str, ..
         cls = load(found.group, name)
     except SafekitError as error:
         raise _placed(error, where) from error
-    if settings is None:
-        document.value[path[0]][path[1]][name] = {}
     config = validate(cls.config_model, document, path)
     bare = Entry(name, found.group, discovery.package(found), discovery.version(found), cls, config, "", where)
     return _named(bare)
 
 
-def _single(document: Document, path: Path, item: Any) -> tuple[str, Any]:
-    """`- plugin: {settings}`; the settings may be left out."""
+def _single(document: Document, path: Path, item: Any) -> str:
+    """The plugin's name of `- plugin: {settings}`."""
     where = document.where(path)
     if isinstance(item, str):
         raise ConfigError(f"'{item}' is not a mapping", where=where, hint=f"write `- {item}: {{}}`")
     if not isinstance(item, dict) or not item:
         raise ConfigError("an entry must be `plugin: {settings}`", where=where, hint="as `- vip: {address: 10.0.0.9}`")
-    names = list(item)
+    names: list[str] = list(item)
     if len(names) > 1:
         raise ConfigError(
             f"one entry is one plugin, but here are {', '.join(repr(name) for name in names[:5])}",
             where=document.where((*path, names[1]), key=True),
             hint=f"indent the settings of '{names[0]}' further, or begin a new entry with '-'",
         )
-    return names[0], item[names[0]]
+    return names[0]
 
 
 def _group(name: str, groups: tuple[str, ...]) -> str:

@@ -19,9 +19,11 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def validate(model: type[M], document: Document, prefix: Path = ()) -> M:
-    """The model of the mapping at `prefix`; ConfigErrors with one entry for each place that is wrong."""
+    """The model of the mapping at `prefix`, which may be left empty; ConfigErrors with one entry for each place that
+    is wrong."""
+    given = _at(document.value, prefix)
     try:
-        return model.model_validate(_at(document.value, prefix))
+        return model.model_validate({} if given is None else given)
     except ValidationError as error:
         raise ConfigErrors(_translate(error, model, document, prefix)) from None
 
@@ -35,19 +37,18 @@ def _translate(error: ValidationError, model: type[BaseModel], document: Documen
     return [_explain(path, found, model, document, prefix) for (path, _), found in by_place.items()]
 
 
-def nearest(word: str, known: Iterable[str], *, most: int = 1) -> list[str]:
-    """The known words that may have been meant, best first."""
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word that may have been meant, or nothing."""
     folded = {other.lower().replace("-", "_"): other for other in known}
-    found = difflib.get_close_matches(word.lower().replace("-", "_"), folded, n=most, cutoff=0.6)
-    return [folded[match] for match in found]
+    found = difflib.get_close_matches(word.lower().replace("-", "_"), folded, n=1, cutoff=0.6)
+    return folded[found[0]] if found else ""
 
 
 def did_you_mean(word: str, known: Iterable[str], what: str) -> str:
     """`did you mean 'port'?` or, when nothing is near, `what: a, b, c`."""
     known = list(known)
-    near = nearest(word, known)
-    if near:
-        return f"did you mean '{near[0]}'?"
+    if near := nearest(word, known):
+        return f"did you mean '{near}'?"
     return f"{what}: {', '.join(known)}" if known else ""
 
 
@@ -67,7 +68,7 @@ def _explain(path: Path, found: list[Finding], model: type[BaseModel], document:
     label = _label(path)
     return ConfigError(
         f"{label}: {', or '.join(messages)}" if label else ", or ".join(messages),
-        where=document.where(full),
+        where=document.where(full, key=first["loc"][-1:] == ("[key]",)),
         hint=next((hint for finding in found if (hint := _hint(finding))), ""),
     )
 
@@ -114,7 +115,10 @@ _MESSAGES: Final[dict[str, str]] = {
     "too_long": "must have at most {max_length} entries",
     "union_tag_not_found": "needs the key {discriminator}",
     "union_tag_invalid": "{discriminator} must be one of {expected_tags}",
+    "extra_forbidden": "is an unknown key",
+    "missing": "is missing",
 }
+_WITHOUT_VALUE: Final = {"union_tag_not_found", "union_tag_invalid", "extra_forbidden", "missing"}
 
 
 def _message(finding: Finding) -> str:
@@ -124,7 +128,7 @@ def _message(finding: Finding) -> str:
     if form is None:
         return str(finding["msg"])
     said = form.format(**finding.get("ctx", {}))
-    shown = _shown(finding["input"])
+    shown = "" if finding["type"] in _WITHOUT_VALUE else _shown(finding["input"])
     return f"{said}, not {shown}" if shown else said
 
 
@@ -143,7 +147,7 @@ def _hint(finding: Finding) -> str:
     expected = finding.get("ctx", {}).get("expected")
     if expected and isinstance(finding["input"], str) and finding["type"] in {"literal_error", "enum"}:
         near = nearest(finding["input"], re.findall(r"'([^']*)'", str(expected)))
-        return f"did you mean '{near[0]}'?" if near else ""
+        return f"did you mean '{near}'?" if near else ""
     return ""
 
 
