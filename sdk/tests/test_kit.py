@@ -227,3 +227,8 @@ def test_an_error_inside_a_namespace_leads_home_too() -> None:
     with pytest.raises(ValueError, match="inside"), network_namespace() as namespace, namespace.inside():
         raise ValueError("inside")
     assert network() == outside
+
+
+def test_a_command_that_fails_inside_says_why() -> None:
+    with network_namespace() as namespace, pytest.raises(RuntimeError, match=r"exit status \d+: .*nowhere"):
+        namespace.command("ip", "link", "show", "nowhere")

@@ -155,8 +155,13 @@ def test_a_context_remembers_what_the_plugin_said(tmp_path: Path) -> None:
     context.set_value("a.b", "up")
     context.set_value("a.b", "down")
     assert (context.lines, context.values) == (["one", "two"], {"a.b": "down"})
-    assert (context.name, context.kind, context.module) == ("home", "farm", "test")
+    assert (context.name, context.kind, context.node) == ("home", "farm", "node1")
     assert context.state_dir.stat().st_mode & 0o777 == context.run_dir.stat().st_mode & 0o777 == 0o700
+
+
+def test_contexts_of_different_tests_are_different_modules(tmp_path: Path) -> None:
+    assert a_context(tmp_path).module == a_context(tmp_path).module
+    assert a_context(tmp_path).module != a_context(tmp_path / "other").module
 
 
 def test_an_unknown_field_of_a_context_is_refused(tmp_path: Path) -> None:

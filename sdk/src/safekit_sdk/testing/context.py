@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,15 @@ class RecordingContext(Context):
 
 
 def a_context(tmp_path: Path, **overrides: Any) -> RecordingContext:
-    """A context of a mirror module `test` on node `node1` whose directories are made below tmp_path, mode 0700.
-    An override is any field of Context."""
+    """A context in a mirror module of node `node1` whose directories are made below tmp_path, mode 0700.
+    An override is any field of Context.
+
+    The module's name is derived from tmp_path, so that the processes of tests that run at the same time never have
+    the same marker."""
     lines: list[str] = []
     values: dict[str, str] = {}
     given: dict[str, Any] = {
-        "module": "test",
+        "module": f"test-{hashlib.sha256(bytes(tmp_path)).hexdigest()[:10]}",
         "kind": "mirror",
         "node": "node1",
         "name": "default",

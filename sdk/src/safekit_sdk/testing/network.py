@@ -26,9 +26,8 @@ class Namespace:
         return ["ip", "netns", "exec", self.name]
 
     def command(self, *words: str) -> str:
-        """Run a program inside and return its output; CalledProcessError when it fails."""
-        argv = [*self.prefix, *words]
-        return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=30).stdout
+        """Run a program inside and return its output; RuntimeError with what it said when it fails."""
+        return _run(*self.prefix, *words)
 
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
@@ -48,16 +47,19 @@ class Namespace:
 def network_namespace() -> Iterator[Namespace]:
     """A new one with a random name, removed afterwards."""
     namespace = Namespace(f"sk-{uuid.uuid4().hex[:10]}")
-    _ip("netns", "add", namespace.name)
+    _run("ip", "netns", "add", namespace.name)
     try:
-        _ip("-n", namespace.name, "link", "set", "lo", "up")
+        _run("ip", "-n", namespace.name, "link", "set", "lo", "up")
         yield namespace
     finally:
-        _ip("netns", "delete", namespace.name)
+        _run("ip", "netns", "delete", namespace.name)
 
 
-def _ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, timeout=30)
+def _run(*argv: str) -> str:
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=30)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(argv)}: exit status {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
 
 
 def _enter(namespace: int) -> None:

@@ -42,9 +42,12 @@ class PluginConformance:
     """Settings as an operator would write them, with which the plugin works on this machine."""
     group: ClassVar[str]
     kind: ClassVar[ModuleKind] = "mirror"
-    runner_prefix: ClassVar[list[str]] = []
-    """An argument list put before those of the processes that the suite starts: `["ip", "netns", "exec", NAME]`.
-    It may be a property."""
+
+    @property
+    def runner_prefix(self) -> list[str]:
+        """An argument list put before those of the processes that the suite starts: `["ip", "netns", "exec", NAME]`.
+        It has to become the process that it starts, as that one does."""
+        return []
 
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
