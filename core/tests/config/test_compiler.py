@@ -486,8 +486,21 @@ class TestMistakesOfEntries:
     ],
 )
 def test_a_plugin_that_raises_when_it_is_asked_is_named(distributions: Any, body: str, what: str) -> None:
-    source = f"from safekit_sdk import App, AppConfig\nclass Leaky(App[AppConfig], api=1):\n    {body}\n"
-    distributions.add("safekit-leaky", source, {"safekit.apps": {"leaky": "Leaky"}})
+    leaks(distributions, f"class Leaky(App[AppConfig], api=1):\n    {body}\n", what)
+
+
+def test_a_model_that_raises_something_of_its_own_is_named(distributions: Any) -> None:
+    source = (
+        "from pydantic import model_validator\nclass Broken(AppConfig):\n    @model_validator(mode='after')\n"
+        "    def look(self): raise OSError('lost')\nclass Leaky(App[Broken], api=1): ...\n"
+    )
+    leaks(distributions, source, "its settings cannot be checked")
+
+
+def leaks(distributions: Any, source: str, what: str) -> None:
+    distributions.add(
+        "safekit-leaky", f"from safekit_sdk import App, AppConfig\n{source}", {"safekit.apps": {"leaky": "Leaky"}}
+    )
     with pytest.raises(ConfigErrors) as caught:
         compiled("kind: farm\npipeline:\n  - leaky: {}\n")
     [error] = caught.value.errors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -114,9 +114,10 @@ def _read_entry(document: Document, path: Path, item: Any, groups: tuple[str, ..
         cls = load(found.group, name)
     except SafekitError as error:
         raise _placed(error, where) from error
-    config = validate(cls.config_model, document, path)
-    bare = Entry(name, found.group, discovery.package(found), discovery.version(found), cls, config, "", where)
-    return _named(bare)
+    bare = Entry(name, found.group, discovery.package(found), discovery.version(found), cls, None, "", where)
+    with door(bare, "its settings cannot be checked"):
+        config = validate(cls.config_model, document, path)
+    return _named(replace(bare, config=config))
 
 
 def _single(document: Document, path: Path, item: Any) -> str:
@@ -165,7 +166,7 @@ def _named(entry: Entry) -> Entry:
             where=entry.where,
             hint="give it one with `name:`: letters, digits, _ . : -, at most 63",
         ) from None
-    return Entry(entry.plugin, entry.group, entry.package, entry.version, entry.cls, entry.config, ident, entry.where)
+    return replace(entry, ident=ident)
 
 
 def _placed(error: SafekitError, where: str) -> SafekitError:
