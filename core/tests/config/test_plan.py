@@ -78,7 +78,7 @@ def test_a_new_module_is_added_and_interrupts_nothing() -> None:
                     "rule r",
                     "live",
                     (
-                        "r: if (lighthouse.80 == unknown) then restart; -> "
+                        "rule: r: if (lighthouse.80 == unknown) then restart; -> "
                         "r: if (lighthouse.80 == unknown) for 5s then stop;",
                     ),
                 )
@@ -158,11 +158,11 @@ def test_the_impact_of_all_is_the_worst_of_each() -> None:
 
 def test_the_text_names_each_step_that_is_interrupted() -> None:
     text = lines(plan("address: 10.0.0.9/24", "address: 10.0.0.9/16"))
-    assert text[:5] == [
+    assert text[:-1] == [
         "module 'web': changes while it runs; only the steps named are interrupted",
         "  ~ step drawbridge.10.0.0.9 (this step is interrupted)",
         "      address: 10.0.0.9/24 -> 10.0.0.9/16",
-        "  take-over after a crash: noticed after 1s, then at most 80s to start: within 81s",
+        "  a start takes at most 80s",
         "  a stop ends within 3m, by force if need be",
     ]
 
@@ -206,11 +206,36 @@ class TestWarnings:
         assert self._found("kind: farm\n") == ["web/module.yaml: the pipeline is empty: nothing is "[:50]]
 
 
-def test_the_bounds_are_told_in_words() -> None:
-    assert diff(None, compiled(BASE)).bounds == (
-        "take-over after a crash: noticed after 1s, then at most 80s to start: within 81s",
-        "a stop ends within 3m, by force if need be",
-    )
-    assert diff(None, compiled(BASE.replace("mirror", "farm"))).bounds[0] == (
-        "a lost node's share goes to the others 1s after its last heartbeat"
-    )
+STOP = "a stop ends within 3m, by force if need be"
+
+
+@pytest.mark.parametrize(
+    ("kind", "witness", "bounds"),
+    [
+        ("mirror", False, ("a start takes at most 80s", STOP)),
+        (
+            "mirror",
+            True,
+            ("take-over after a crash: noticed after 1s, then at most 80s to start: within 81s", STOP),
+        ),
+        (
+            "mirror\nisolation: availability",
+            False,
+            ("take-over after a crash: noticed after 1s, then at most 80s to start: within 81s", STOP),
+        ),
+        (
+            "farm",
+            False,
+            (
+                "a start takes at most 80s",
+                "a lost node's share goes to the others 1s after its last heartbeat",
+                STOP,
+            ),
+        ),
+    ],
+)
+def test_the_bounds_promise_a_take_over_only_where_there_is_one(
+    kind: str, witness: bool, bounds: tuple[str, ...]
+) -> None:
+    text = BASE.replace("kind: mirror", f"kind: {kind}")
+    assert diff(None, compiled(text), witness=witness).bounds == bounds

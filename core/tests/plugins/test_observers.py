@@ -170,6 +170,16 @@ def test_an_observer_that_could_never_work_is_refused_when_it_registers(
     observers.register(Ear(), "mine")
 
 
+def test_a_second_observer_of_one_name_is_refused_and_the_first_stays(observers: Observers) -> None:
+    ear = Ear()
+    observers.register(ear, "ear")
+    with pytest.raises(PluginError, match="there are two observers 'ear'"):
+        observers.register(Ear(), "ear")
+    observers.start()
+    observers.notify("state_changed", **{**EVENT, "why": "last"})
+    assert ear.done.wait(WITHIN_S)
+
+
 def test_a_hidden_coroutine_is_found_at_the_first_event(observers: Observers, troubles: list[tuple[str, str]]) -> None:
     async def later() -> None: ...
 

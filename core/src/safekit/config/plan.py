@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
-from safekit.config.compiled import CompiledEntry, CompiledModule, CompiledRule, CompiledStep
+from safekit.config.compiled import CompiledChecker, CompiledEntry, CompiledModule, CompiledRule, CompiledStep
 from safekit_sdk import Duration
 
 
@@ -27,6 +28,7 @@ class Impact(StrEnum):
 
 _ORDER: Final = tuple(Impact)
 E = TypeVar("E", bound=CompiledEntry)
+T = TypeVar("T")
 HASTY_S: Final = 0.5
 """A machine under load may be silent for this long without having failed."""
 
@@ -72,7 +74,8 @@ def diff(
     whether one grants leases for this module."""
     changes = () if before is None else tuple(_changes(before, after))
     warned = (*after.warnings, *_warnings(after, networks, witness))
-    return Plan(module=after.name, new=before is None, changes=changes, warnings=warned, bounds=tuple(_bounds(after)))
+    bounds = tuple(_bounds(after, witness))
+    return Plan(module=after.name, new=before is None, changes=changes, warnings=warned, bounds=bounds)
 
 
 def _warnings(module: CompiledModule, networks: int | None, witness: bool) -> Iterator[str]:
@@ -103,15 +106,16 @@ _ISOLATION: Final = {
 }
 
 
-def _bounds(module: CompiledModule) -> Iterator[str]:
+def _bounds(module: CompiledModule, witness: bool) -> Iterator[str]:
     """Detection and start, from the settings: the longest it can take, not what it usually takes."""
     lost = module.heartbeat.lost_after
-    starts = [step.start_bound_s for step in module.steps if {"prim", "both"} & set(step.scopes)]
-    start = _rounded(sum(starts))
-    if module.kind == "mirror" and len(module.nodes) == 2:
-        total = _rounded(lost.seconds + sum(starts))
+    start_s = sum(step.start_bound_s for step in module.steps if {"prim", "both"} & set(step.scopes))
+    if module.kind == "mirror" and len(module.nodes) == 2 and (witness or module.isolation == "availability"):
+        start, total = _rounded(start_s), _rounded(lost.seconds + start_s)
         yield f"take-over after a crash: noticed after {lost}, then at most {start} to start: within {total}"
-    elif module.kind == "farm":
+    else:
+        yield f"a start takes at most {_rounded(start_s)}"
+    if module.kind == "farm":
         yield f"a lost node's share goes to the others {lost} after its last heartbeat"
     yield f"a stop ends within {_rounded(sum(step.stop_bound_s for step in module.steps))}, by force if need be"
 
@@ -152,9 +156,8 @@ _IMPACTS: Final = {
 def _changes(before: CompiledModule, after: CompiledModule) -> Iterator[Change]:
     yield from _scalars(before, after)
     yield from _nodes(before, after)
-    restart = before.variables != after.variables
-    yield from _steps(before.steps, after.steps, every_one=restart)
-    yield from _entries("checker", before.checkers, after.checkers)
+    yield from _steps(before.steps, after.steps, before.variables != after.variables)
+    yield from _checkers(before.checkers, after.checkers)
     yield from _rules(before.rules, after.rules)
 
 
@@ -179,21 +182,15 @@ def _nodes(before: CompiledModule, after: CompiledModule) -> Iterator[Change]:
         yield Change(what="order of nodes", action="move", impact=Impact.LIVE, details=(order,))
 
 
-def _steps(before: tuple[CompiledStep, ...], after: tuple[CompiledStep, ...], *, every_one: bool) -> Iterator[Change]:
+def _steps(before: tuple[CompiledStep, ...], after: tuple[CompiledStep, ...], every_one: bool) -> Iterator[Change]:
     old, new = _by_name(before), _by_name(after)
-    for name in _gone(old, new):
-        yield Change(what=f"step {name}", action="remove", impact=Impact.STEP)
-    for name, step in new.items():
-        if name not in old:
-            yield Change(what=f"step {name}", action="add", impact=Impact.STEP)
-        elif details := tuple(_step_details(old[name], step, every_one)):
-            yield Change(what=f"step {name}", action="change", impact=Impact.STEP, details=details)
+    yield from _each("step", old, new, Impact.STEP, partial(_step_details, every_one))
     stayed = [name for name in old if name in new]
     if stayed != [name for name in new if name in old]:
         yield Change(what="order of steps", action="move", impact=Impact.LIVE, details=(" -> ".join(new),))
 
 
-def _step_details(old: CompiledStep, new: CompiledStep, every_one: bool) -> Iterator[str]:
+def _step_details(every_one: bool, old: CompiledStep, new: CompiledStep) -> Iterator[str]:
     yield from _differences(old.effective, new.effective)
     if (old.group, old.scopes) != (new.group, new.scopes):
         yield f"on while {', '.join(old.scopes)} -> {', '.join(new.scopes)}"
@@ -201,39 +198,37 @@ def _step_details(old: CompiledStep, new: CompiledStep, every_one: bool) -> Iter
         yield "the variables changed"
 
 
-def _entries(kind: str, before: Iterable[CompiledEntry], after: Iterable[CompiledEntry]) -> Iterator[Change]:
-    old, new = _by_name(before), _by_name(after)
-    for name in _gone(old, new):
-        yield Change(what=f"{kind} {name}", action="remove", impact=Impact.LIVE)
-    for name, entry in new.items():
-        if name not in old:
-            yield Change(what=f"{kind} {name}", action="add", impact=Impact.LIVE)
-        elif details := tuple(_differences(_content(old[name]), _content(entry))):
-            yield Change(what=f"{kind} {name}", action="change", impact=Impact.LIVE, details=details)
+def _checkers(before: Iterable[CompiledChecker], after: Iterable[CompiledChecker]) -> Iterator[Change]:
+    def details(old: CompiledChecker, new: CompiledChecker) -> Iterator[str]:
+        return _differences({**old.effective, "scope": old.scope}, {**new.effective, "scope": new.scope})
+
+    return _each("checker", _by_name(before), _by_name(after), Impact.LIVE, details)
 
 
 def _rules(before: Iterable[CompiledRule], after: Iterable[CompiledRule]) -> Iterator[Change]:
+    def details(old: CompiledRule, new: CompiledRule) -> Iterator[str]:
+        return _differences({"rule": old.text, "message": old.message}, {"rule": new.text, "message": new.message})
+
     old, new = {rule.label: rule for rule in before}, {rule.label: rule for rule in after}
-    for label in _gone(old, new):
-        yield Change(what=f"rule {label}", action="remove", impact=Impact.LIVE)
-    for label, rule in new.items():
-        if label not in old:
-            yield Change(what=f"rule {label}", action="add", impact=Impact.LIVE, details=(rule.text,))
-        elif (old[label].text, old[label].message) != (rule.text, rule.message):
-            details = (f"{old[label].text} -> {rule.text}",)
-            yield Change(what=f"rule {label}", action="change", impact=Impact.LIVE, details=details)
+    return _each("rule", old, new, Impact.LIVE, details)
 
 
-def _gone(old: Iterable[str], new: Mapping[str, Any]) -> list[str]:
-    return [name for name in old if name not in new]
+def _each(
+    kind: str, old: Mapping[str, T], new: Mapping[str, T], impact: Impact, details: Callable[[T, T], Iterable[str]]
+) -> Iterator[Change]:
+    """What is gone, new or different among things that have names."""
+    for name in old:
+        if name not in new:
+            yield Change(what=f"{kind} {name}", action="remove", impact=impact)
+    for name, thing in new.items():
+        if name not in old:
+            yield Change(what=f"{kind} {name}", action="add", impact=impact)
+        elif told := tuple(details(old[name], thing)):
+            yield Change(what=f"{kind} {name}", action="change", impact=impact, details=told)
 
 
 def _by_name(entries: Iterable[E]) -> dict[str, E]:
     return {entry.resource: entry for entry in entries}
-
-
-def _content(entry: CompiledEntry) -> dict[str, Any]:
-    return {**entry.effective, "scope": getattr(entry, "scope", "")}
 
 
 def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:

@@ -56,6 +56,8 @@ class Observers:
     def register(self, observer: Any, name: str) -> None:
         """Add one observer: a module, an object, or a class that is made here without arguments. PluginError when it
         implements a hook that does not exist, asks for an argument that there is not, or has an `async def`."""
+        if self._manager.has_plugin(name):
+            raise PluginError(f"there are two observers '{name}'", hint="remove the package of one")
         try:
             instance = observer() if isinstance(observer, type) else observer
             self._manager.register(instance, name)
