@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from safekit import engine
-from safekit.engine.actions import Action, Explain, Phase, RunPipeline
+from safekit.engine.actions import Action, Explain, Phase, RunPipeline, StartHost
 from safekit.engine.events import (
     Command,
     CommandGiven,
@@ -242,3 +242,26 @@ def up(**changes: object) -> Bench:
 
 
 AVAILABILITY = spec(isolation=IsolationPolicy.AVAILABILITY)
+
+
+def start_events() -> tuple[Event, ...]:
+    return Started(1, boot=False), CommandGiven(MODULE, Command.START)
+
+
+def answers(actions: tuple[Action, ...]) -> list[Event]:
+    """What a host says that does everything at once."""
+    told: list[Event] = []
+    for action in actions:
+        if isinstance(action, StartHost):
+            told.append(HostReady(MODULE))
+        elif isinstance(action, RunPipeline):
+            told.append(PipelineFinished(MODULE, action.run, ok=True))
+    return told
+
+
+def down() -> Event:
+    return VerdictChanged(MODULE, "http.home", "down")
+
+
+def back_up() -> Event:
+    return VerdictChanged(MODULE, "http.home", "up")

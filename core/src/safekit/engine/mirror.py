@@ -275,7 +275,6 @@ def _from_alone(turn: Turn) -> None:
     if not turn.m.steady or commands.act_on_rule(turn):
         return
     if turn.peer.state is SECOND and not turn.peer.active:
-        turn.set(swapped_back=bool(turn.m.loops))
         turn.begin("joined", f"{turn.peer.node} is secondary")
 
 
@@ -284,6 +283,7 @@ def _from_prim(turn: Turn) -> None:
         return
     if turn.peer.state is not SECOND:
         how = f"is {turn.peer.state}" if turn.peer.alive else f"was silent for {turn.peer.silent_s:.2f} s"
+        turn.set(swapped_back=False)
         turn.begin("left", f"{turn.peer.node} {how}", severity="warning")
     elif _default_primary_is_ready(turn):
         turn.set(swapped_back=True)

@@ -77,7 +77,7 @@ class Module:
     survivor: bool = False
     """Its primary went while automatic failover was off: it waits for the operator or the peer."""
     swapped_back: bool = False
-    """The automatic swap to the default primary was tried since the peer joined."""
+    """The automatic swap to the default primary was tried since the peer was away, or the operator swapped."""
     host: HostState = HostState.NONE
     run: Run | None = None
     runs: int = 0
@@ -287,6 +287,8 @@ class Turn:
             chosen_by_force=False,
             survivor=False,
             took_over=row.name == "takeover" and not self.peer.alive,
+            swapped_back=row.name != "become-alone"
+            and ((self.m.swapped_back and self.peer.alive) or row.cause == "swap"),
         )
 
     def kill_host(self, why: str, *, blameless: bool = False) -> None:
@@ -319,7 +321,7 @@ class Turn:
     def _due(self, rule: rules.Rule) -> bool:
         if rule.action not in rules.STRENGTH or not rules.holds(rule.condition, self.m.plain_values()):
             return False
-        return rule.hold_s == 0 or self.now_s - self.m.holding.get(rule.label, self.now_s) >= rule.hold_s
+        return self.now_s >= self.m.holding.get(rule.label, self.now_s) + rule.hold_s
 
     def note_holding(self) -> None:
         """Remember since when the rules with a hold time have been true."""
