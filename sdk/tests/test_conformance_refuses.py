@@ -11,12 +11,13 @@ from xml.etree import ElementTree
 
 import pytest
 
+from safekit_sdk.testing.conformance.plugin import our_needs
 from safekit_sdk.testing.fakes import install_fakes
 
 MUTANTS = Path(__file__).with_name("mutants.py")
 PACKAGE = {
     "test_its_entry_point_leads_to_the_class",
-    "test_its_distribution_has_a_readme_and_needs_the_sdk_alone",
+    "test_its_distribution_has_a_readme_and_needs_the_sdk",
     "test_importing_it_is_quick_and_brings_nothing_of_ours_but_the_sdk",
     "test_its_module_file_has_the_app_in_the_pipeline",
 }
@@ -119,6 +120,11 @@ def run_mutants(place: Path) -> None:
 def test_a_broken_promise_is_found(failures: dict[str, set[str]], mutant: str) -> None:
     expected = {f"test_{name}" for name in EXPECTED[mutant]}
     assert expected <= failures[mutant], f"not found: {expected - failures[mutant]}"
+
+
+def test_our_distributions_are_told_from_others() -> None:
+    requires = ["safekit_sdk>=0.1", "safekit-checker-http", "h11>=0.14", "safekitty", "safekit-lab[x]; extra == 'test'"]
+    assert our_needs(requires) == {"safekit-sdk", "safekit-checker-http"}
 
 
 def test_every_mutant_is_accounted_for() -> None:

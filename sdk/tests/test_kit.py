@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 
-from safekit_sdk.testing import Fakes, a_context, install_fakes, leaks, network_namespace
+from safekit_sdk.cgroup import cgroup_members, make_cgroup
+from safekit_sdk.process import launch
+from safekit_sdk.testing import Fakes, a_cgroup, a_context, install_fakes, leaks, network_namespace
 from safekit_sdk.testing.fakes import FakeResource, FakeResourceConfig
 from safekit_sdk.testing.leaks import Belongings, left_since
 from safekit_sdk.testing.runner import command
@@ -199,6 +201,19 @@ def test_all_calls_of_a_directory_are_in_one_order(tmp_path: Path) -> None:
     fakes.note("b", "start")
     fakes.note("a", "stop")
     assert fakes.all_calls() == [("a", "start"), ("b", "start"), ("a", "stop")]
+
+
+# -- control groups
+
+
+def test_what_runs_in_a_test_s_cgroup_is_gone_with_it(tmp_path: Path) -> None:
+    with a_cgroup() as cgroup:
+        assert cgroup
+        make_cgroup(cgroup / "below")
+        program = launch(["/bin/sh", "-c", "sleep 60 & wait"], output=tmp_path / "log", cgroup=cgroup / "below")
+        assert program.pid in cgroup_members(cgroup)
+    assert program.wait(5) == -signal.SIGKILL
+    assert not cgroup.exists()
 
 
 # -- network namespaces

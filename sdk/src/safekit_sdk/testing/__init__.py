@@ -3,6 +3,7 @@
 from safekit_sdk.testing.clock import VirtualClock
 from safekit_sdk.testing.context import RecordingContext, a_context
 from safekit_sdk.testing.fakes import Fakes, install_fakes
+from safekit_sdk.testing.groups import a_cgroup
 from safekit_sdk.testing.network import Namespace, network_namespace
 from safekit_sdk.testing.observation import Step, observe, timeline
 from safekit_sdk.testing.scenario import Demote, Look, Promote, Scene, Start, Stop, Tell, run
@@ -20,6 +21,7 @@ __all__ = [
     "Stop",
     "Tell",
     "VirtualClock",
+    "a_cgroup",
     "a_context",
     "install_fakes",
     "network_namespace",

@@ -24,6 +24,7 @@ class AppConformance(ResourceConformance):
 
     plugin: ClassVar[type[App[Any]]]
     group = "safekit.apps"
+    may_need_plugins = True
     kinds: ClassVar[tuple[ModuleKind, ...]] = get_args(ModuleKind)
     """Kinds of module for which `module_file` gives a file."""
 

@@ -42,6 +42,8 @@ class PluginConformance:
     """Settings as an operator would write them, with which the plugin works on this machine."""
     group: ClassVar[str]
     kind: ClassVar[ModuleKind] = "mirror"
+    may_need_plugins: ClassVar[bool] = False
+    """Whether its distribution may bring those of other plugins, which it never imports."""
 
     @property
     def runner_prefix(self) -> list[str]:
@@ -148,12 +150,13 @@ class PluginConformance:
         entry_point, _ = self._entry_point()
         assert _PLUGIN_NAME.fullmatch(entry_point.name), f"'{entry_point.name}' is not lower case words with hyphens"
 
-    def test_its_distribution_has_a_readme_and_needs_the_sdk_alone(self) -> None:
+    def test_its_distribution_has_a_readme_and_needs_the_sdk(self) -> None:
         _, distribution = self._entry_point()
         body = distribution.metadata.get("Description") or distribution.metadata.get_payload()  # type: ignore[attr-defined]
         assert str(body or "").strip(), 'pyproject.toml: readme = "README.md"'
-        ours = [need for need in distribution.requires or [] if need.startswith("safekit")]
-        assert [re.split(r"[\s\[<>=!~;]", need)[0] for need in ours if "extra ==" not in need] == ["safekit-sdk"], ours
+        needs = our_needs(distribution.requires or [])
+        assert "safekit-sdk" in needs, 'pyproject.toml: dependencies = ["safekit-sdk"]'
+        assert self.may_need_plugins or needs == {"safekit-sdk"}, f"a plugin of this kind stands alone: {needs}"
 
     def _entry_point(self) -> tuple[EntryPoint, Distribution]:
         """The entry point of this plugin's own package whose object is the class; others are not imported."""
@@ -182,6 +185,13 @@ def _is_foreign(module: str, own: str) -> bool:
     if module.startswith("safekit_sdk.testing"):
         return own != "safekit_sdk"
     return (package == "safekit" or package.startswith("safekit_")) and package not in ("safekit_sdk", own)
+
+
+def our_needs(requires: Iterable[str]) -> set[str]:
+    """Our distributions among the requirements of one, its extras left out."""
+    plain = [need for need in requires if "extra ==" not in need]
+    names = {re.sub(r"[-_.]+", "-", re.split(r"[\s\[(<>=!~;]", need)[0].lower()) for need in plain}
+    return {name for name in names if name.partition("-")[0] == "safekit"}
 
 
 def collect(cls: type, tests: Iterable[str], wanted: bool) -> None:

@@ -8,18 +8,22 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, get_args
 
 import pytest
 
+from safekit_sdk.cgroup import cgroup_members
 from safekit_sdk.plugin import ModuleKind
 from safekit_sdk.process import Completed, run
+from safekit_sdk.procfs import describe
 from safekit_sdk.resource import Resource, ResourceState, Transition
 from safekit_sdk.testing.conformance.checker import STALL_S
 from safekit_sdk.testing.conformance.plugin import PluginConformance, collect
 from safekit_sdk.testing.conformance.watched import Watched
-from safekit_sdk.testing.context import RecordingContext
+from safekit_sdk.testing.context import RecordingContext, a_context
+from safekit_sdk.testing.groups import a_cgroup
 from safekit_sdk.testing.leaks import Belongings, left_since
 from safekit_sdk.testing.runner import call, command
 from safekit_sdk.testing.stall import watched_loop
@@ -44,6 +48,8 @@ class ResourceConformance(PluginConformance):
     group = "safekit.resources"
     watch_patience_s: ClassVar[float] = 3.0
     """How long a watch may take to see that the resource broke, before it is broken again."""
+    with_cgroup: ClassVar[bool] = True
+    """Whether the context has a control group, as a host gives it where the machine has a writable one."""
     start_cannot_fail: ClassVar[str] = ""
     """Why there is no `failing_config`, for the rare resource whose start cannot fail."""
 
@@ -77,6 +83,16 @@ class ResourceConformance(PluginConformance):
 
     # -- the means
 
+    @pytest.fixture
+    def cgroup(self) -> Iterator[Path | None]:
+        """The module's own, without members while nothing is started."""
+        with a_cgroup() if self.with_cgroup else contextlib.nullcontext() as path:
+            yield path
+
+    @pytest.fixture
+    def context(self, tmp_path: Path, config: Any, cgroup: Path | None) -> RecordingContext:
+        return a_context(tmp_path, kind=self.kind, name=self.plugin.ident(config), cgroup=cgroup)
+
     @contextlib.asynccontextmanager
     async def swept(self, config: Any, context: RecordingContext) -> AsyncIterator[None]:
         """However the block ends, nothing of the resource is on the machine afterwards."""
@@ -105,6 +121,8 @@ class ResourceConformance(PluginConformance):
     async def assert_stopped(self, config: Any, context: RecordingContext, when: str) -> None:
         left = sorted(await self.traces(config, context))
         assert not left, f"left {when}: {', '.join(left)}"
+        running = cgroup_members(context.cgroup)
+        assert not running, f"still running {when}: {describe(running)}"
         assert await self.state(config, context) is ResourceState.STOPPED, when
 
     # -- start and stop
@@ -283,11 +301,19 @@ class ResourceConformance(PluginConformance):
         async with self.swept(config, context):
             await self.perform("start", config, context)
             await self.make_broken(config, context)
-            assert await self.state(config, context) is not ResourceState.STARTED, "status() does not see that it broke"
+            await self._status_sees_it(config, context)
             await self.perform("stop", config, context)
             await self.assert_stopped(config, context, "after it broke and a stop")
             await self.perform("start", config, context)
             assert await self.state(config, context) is ResourceState.STARTED
+
+    async def _status_sees_it(self, config: Any, context: RecordingContext) -> None:
+        """Soon: what was killed may take a moment to be gone."""
+        for _ in range(500):
+            if await self.state(config, context) is not ResourceState.STARTED:
+                return
+            await asyncio.sleep(self.watch_patience_s / 500)
+        pytest.fail("status() does not see that it broke")
 
     @pytest.mark.asyncio
     async def test_a_watch_says_down_when_the_started_resource_breaks(
