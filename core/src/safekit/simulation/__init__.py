@@ -1,0 +1,8 @@
+"""Seeded histories of whole clusters that run the shipped engine, with everything going wrong that can.
+
+The clock, the networks, the disks and the hosts are simulated; the decisions are those of `safekit.engine`."""
+
+from safekit.simulation.history import Outcome, run_history
+from safekit.simulation.scenario import Scenario, draw
+
+__all__ = ["Outcome", "Scenario", "draw", "run_history"]

@@ -1,0 +1,198 @@
+"""safekitd as the runtime drives it: events through the engine, durable facts to disk, only then the actions."""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from safekit import engine
+from safekit.engine import events
+from safekit.engine.actions import Action, Explain, KillHost, Phase, Publish, RunPipeline, StartHost, StopHost
+from safekit.engine.reports import Heartbeat, ModuleReport
+from safekit.simulation.host import Host
+from safekit.simulation.scenario import MODULE
+from safekit.simulation.schedule import Process
+
+if TYPE_CHECKING:
+    from safekit.simulation.machine import Machine
+
+TAKES_UP: Final = frozenset({Phase.START_BOTH, Phase.START_PRIM, Phase.START_SEC, Phase.START_SECOND})
+SAVE_AGAIN_S: Final = 5.0
+KILL_S: Final = 0.02
+
+Pending = tuple[engine.NodeState, engine.Durable | None, tuple[Action, ...]]
+
+
+class Daemon(Process):
+    def __init__(self, machine: Machine, *, boot: bool) -> None:
+        super().__init__(machine.schedule)
+        self.machine = machine
+        self.incarnation = machine.incarnation
+        self.node = engine.restore(machine.name, machine.disk) if machine.disk else engine.new_node(machine.name)
+        self.started_s = self.schedule.now_s
+        self.published: tuple[tuple[str, ModuleReport], ...] = ()
+        self._durable = engine.durable(self.node)
+        self._pending: deque[Pending] = deque()
+        self._saving = False
+        self._sequence = 0
+        self._timer = 0
+        self._trouble = ""
+        self._next_tick_s = machine.local_s()
+        self.host: Host | None = None
+        spec = machine.scenario.membership(machine.name)
+        self.submit(events.Configured(spec, (machine.module,)))
+        self.submit(events.Started(self.incarnation, boot=boot))
+        self._tick()
+
+    def submit(self, event: events.Event) -> None:
+        before = self.node
+        self.node, actions = engine.step(before, event, self.machine.local_s())
+        if actions or self.node.modules is not before.modules:
+            self.machine.watch.decided(self, before, event, actions)
+            self._queue(actions)
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        self._timer += 1
+        due_s = engine.next_deadline(self.node)
+        if due_s is not None and due_s < self._next_tick_s:
+            delay_s = max(due_s - self.machine.local_s(), 0.001)
+            self._later_local(delay_s, partial(self._rang, self._timer))
+
+    def _later_local(self, delay_s: float, work: Any) -> None:
+        self.later(delay_s / self.machine.rate, work)
+
+    def _rang(self, timer: int) -> None:
+        if timer == self._timer:
+            self.submit(events.TimePassed())
+            self._set_timer()
+
+    def _tick(self) -> None:
+        """The pace: one TimePassed and one heartbeat per interval."""
+        now_s = self.machine.local_s()
+        self._next_tick_s = max(self._next_tick_s + self.machine.scenario.interval_s, now_s)
+        self.submit(events.TimePassed())
+        self._set_timer()
+        self.beat()
+        self._later_local(self._next_tick_s - now_s, self._tick)
+
+    def beat(self) -> None:
+        self._sequence += 1
+        beat = Heartbeat(self.machine.name, self.incarnation, self._sequence, self.published, engine.heard(self.node))
+        self.machine.network.send(self.machine.name, beat)
+
+    def _queue(self, actions: tuple[Action, ...]) -> None:
+        durable = engine.durable(self.node)
+        changed = durable != self._durable
+        self._durable = durable
+        self._pending.append((self.node, durable if changed else None, actions))
+        self._commit()
+
+    def _commit(self) -> None:
+        while self._pending and not self._saving:
+            node, durable, actions = self._pending.popleft()
+            if durable is None:
+                self._perform_all(node, actions, saved=True)
+            else:
+                self._saving = True
+                self.later(self.machine.save_delay_s(), partial(self._saved, node, durable, actions))
+
+    def _saved(self, node: engine.NodeState, durable: engine.Durable, actions: tuple[Action, ...]) -> None:
+        self._saving = False
+        if self.machine.crashes_between(durable):
+            return
+        self._perform_all(node, actions, saved=self._save(durable))
+        self._commit()
+
+    def _save(self, durable: engine.Durable) -> bool:
+        if self.machine.save(durable):
+            if self._trouble:
+                self._trouble = ""
+                self.submit(events.StorageRecovered())
+            return True
+        if not self._trouble:
+            self._trouble = "no space left on device"
+            self.later(SAVE_AGAIN_S, self._save_again)
+            self.submit(events.StorageFailed(self._trouble))
+        return False
+
+    def _save_again(self) -> None:
+        if self._trouble and not self._save(self._durable):
+            self.later(SAVE_AGAIN_S, self._save_again)
+
+    def _perform_all(self, node: engine.NodeState, actions: tuple[Action, ...], *, saved: bool) -> None:
+        self.published = engine.reports(node)
+        self.machine.watch.published(self)
+        for action in actions:
+            if saved or not (isinstance(action, RunPipeline) and TAKES_UP & set(action.phases)):
+                self._perform(action)
+            else:
+                self._refuse(action)
+
+    def _refuse(self, order: RunPipeline) -> None:
+        finished = events.PipelineFinished(MODULE, order.run, ok=False, reason="the decision could not be recorded")
+        self.machine.watch.answered(self.machine, order, ok=False)
+        self.later(0.0, partial(self.submit, finished))
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case RunPipeline():
+                self._run(action)
+            case StartHost():
+                self._start_host()
+            case StopHost():
+                self._end_host()
+            case KillHost():
+                self.kill_host(action.reason)
+            case Publish():
+                self.beat()
+            case Explain():
+                pass
+
+    def _run(self, order: RunPipeline) -> None:
+        self.machine.watch.ordered(self, order)
+        if self.host is None:
+            self.submit(events.HostLost(MODULE, "the host cannot be reached"))
+        else:
+            self.host.deliver(partial(self.host.run, order))
+
+    def _start_host(self) -> None:
+        if self.host is None:
+            self.host = self.machine.host = Host(self.machine, self)
+            delay_s = self.machine.rng.uniform(0.05, 0.3)
+            self.later(delay_s, partial(self.told, self.host, events.HostReady(MODULE)))
+
+    def _end_host(self) -> None:
+        if self.host is not None:
+            self.host.kill()
+            self.host = self.machine.host = None
+
+    def kill_host(self, why: str) -> None:
+        """What it had started goes on running."""
+        if self.host is None:
+            self.submit(events.HostLost(MODULE, why))
+        else:
+            self.host.kill()
+            self.later(KILL_S, partial(self.lost, self.host, why))
+
+    def told(self, host: Host, event: Any) -> None:
+        if host.alive:
+            self.deliver(partial(self._told, host, event))
+
+    def _told(self, host: Host, event: Any) -> None:
+        if self.host is host:
+            self.submit(event)
+
+    def lost(self, host: Host, why: str) -> None:
+        self.deliver(partial(self._lost, host, why))
+
+    def _lost(self, host: Host, why: str) -> None:
+        if self.host is host:
+            self.host = None
+            self.submit(events.HostLost(MODULE, why))
+
+    @property
+    def idle(self) -> bool:
+        report = dict(self.published).get(MODULE)
+        return report is not None and report.state == "STOP" and not report.active and report.readiness != "Transient"

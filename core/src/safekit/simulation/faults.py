@@ -1,0 +1,199 @@
+"""Everything that can go wrong, each for a while, at moments and places that the seed chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+from safekit.engine.events import Command
+
+if TYPE_CHECKING:
+    from safekit.simulation.history import History
+    from safekit.simulation.machine import Machine
+    from safekit.simulation.network import Link
+    from safekit.simulation.schedule import Work
+
+COMMANDS: Final = tuple(command for command in Command if command is not Command.SHUTDOWN)
+DAEMON_STOP_S: Final = 8.0
+"""How long systemd lets a daemon stop its modules."""
+
+
+class Faults:
+    def __init__(self, history: History, rng: Random) -> None:
+        self.history = history
+        self.rng = rng
+        self._at_work = 0
+        self._kinds: dict[str, Callable[[], None]] = {
+            "cut": self._cut,
+            "flap": self._flap,
+            "one_way": self._one_way,
+            "noise": self._noise,
+            "power": self._power,
+            "daemon_crash": self._daemon_crash,
+            "daemon_stop": self._daemon_stop,
+            "freeze": self._freeze,
+            "daemon_freeze": self._daemon_freeze,
+            "slow_disk": self._slow_disk,
+            "failed_disk": self._failed_disk,
+            "host_kill": self._host_kill,
+            "host_hang": partial(self._some, "hanging_runs"),
+            "failed_start": partial(self._some, "failed_starts"),
+            "stuck_stop": partial(self._some, "stuck_stops"),
+            "app_down": self._app_down,
+            "command": self._command,
+            "reconfigure": self._reconfigure,
+        }
+
+    def plan(self) -> float:
+        """Put the scenario's faults on the schedule. Return when the last has begun."""
+        scenario = self.history.scenario
+        last_s = 0.0
+        for _ in range(scenario.count):
+            at_s = self.rng.uniform(0.0, scenario.trouble_s)
+            kind = self.rng.choice(scenario.faults)
+            self.history.schedule.after(at_s, self._kinds[kind])
+            last_s = max(last_s, at_s)
+        return last_s
+
+    @property
+    def at_work(self) -> bool:
+        return self._at_work > 0
+
+    def _machine(self) -> Machine:
+        return self.history.machines[self.rng.choice(self.history.scenario.nodes)]
+
+    def _for_a_while(self, work: Work, *, least_s: float = 0.05) -> None:
+        """Short, about the loss time, or long; the boundary is where the bugs are."""
+        lost_s = self.history.scenario.lost_after_s
+        seconds = self.rng.choice(
+            (self.rng.uniform(0.0, lost_s), lost_s * self.rng.uniform(0.8, 1.3), self.rng.uniform(1.0, 10.0))
+        )
+        self._during(max(seconds, least_s), work)
+
+    def _during(self, seconds: float, work: Work) -> None:
+        self._at_work += 1
+        self.history.schedule.after(seconds, partial(self._end, work))
+
+    def _end(self, work: Work) -> None:
+        work()
+        self._at_work -= 1
+        self.history.watch.quiet_since_s = self.history.schedule.now_s
+
+    def _note(self, text: str) -> None:
+        self.history.watch.note("--", text)
+
+    # networks
+
+    def _cut(self) -> None:
+        links = self.history.network.links()
+        if self.rng.random() < 0.3:
+            chosen = self.rng.choice(self.history.scenario.networks)
+            links = [link for link in links if link[0] == chosen]
+        self._cut_links(links)
+
+    def _one_way(self) -> None:
+        sender = self.rng.choice(self.history.scenario.nodes)
+        self._cut_links([link for link in self.history.network.links() if link[1] == sender])
+
+    def _cut_links(self, links: list[Link]) -> None:
+        self._note(f"cut {' '.join(f'{net}:{a}>{b}' for net, a, b in links)}")
+        self.history.network.cut(links)
+        self._for_a_while(partial(self._mend, links))
+
+    def _mend(self, links: list[Link]) -> None:
+        self._note(f"mended {' '.join(f'{net}:{a}>{b}' for net, a, b in links)}")
+        self.history.network.mend(links)
+
+    def _flap(self) -> None:
+        for index in range(self.rng.randint(2, 5)):
+            self.history.schedule.after(index * self.rng.uniform(0.5, 3.0), self._cut)
+
+    def _noise(self) -> None:
+        network = self.history.network
+        network.noise = self.rng.uniform(0.1, 0.7)
+        self._note(f"noise {network.noise:.2f}")
+        self._for_a_while(partial(setattr, network, "noise", 0.0))
+
+    # machines and daemons
+
+    def _power(self) -> None:
+        machine = self._machine()
+        if not machine.powered:
+            return
+        if self.rng.random() < 0.4:
+            machine.crash_at_next_save()
+        else:
+            machine.power_off()
+        self._for_a_while(machine.power_on, least_s=0.3)
+
+    def _daemon_crash(self) -> None:
+        machine = self._machine()
+        machine.note("safekitd crashes")
+        machine.kill_daemon()
+        self._for_a_while(machine.start_daemon, least_s=1.2 * self.history.scenario.phase_s + 0.1)
+
+    def _daemon_stop(self) -> None:
+        machine = self._machine()
+        if machine.daemon is not None:
+            machine.command(Command.SHUTDOWN)
+            self._during(DAEMON_STOP_S, partial(self._daemon_stopped, machine))
+
+    def _daemon_stopped(self, machine: Machine) -> None:
+        machine.note("safekitd ends")
+        machine.kill_daemon()
+        self._for_a_while(machine.start_daemon, least_s=1.2 * self.history.scenario.phase_s + 0.1)
+
+    def _freeze(self) -> None:
+        machine = self._machine()
+        machine.freeze()
+        self._for_a_while(machine.thaw)
+
+    def _daemon_freeze(self) -> None:
+        machine = self._machine()
+        machine.freeze_daemon()
+        self._for_a_while(machine.thaw)
+
+    # disks
+
+    def _slow_disk(self) -> None:
+        machine = self._machine()
+        machine.ills.slow_save_s = self.rng.uniform(0.1, 2.0)
+        self._for_a_while(partial(setattr, machine.ills, "slow_save_s", 0.0))
+
+    def _failed_disk(self) -> None:
+        machine = self._machine()
+        machine.note("the disk fails")
+        machine.ills.disk_failed = True
+        self._for_a_while(partial(setattr, machine.ills, "disk_failed", False))
+
+    # hosts and the application
+
+    def _host_kill(self) -> None:
+        machine = self._machine()
+        if machine.daemon is not None and machine.host is not None:
+            machine.note("the host is killed")
+            machine.daemon.kill_host("killed by a signal")
+
+    def _some(self, ill: str) -> None:
+        machine = self._machine()
+        setattr(machine.ills, ill, self.rng.randint(1, 3))
+        self._for_a_while(partial(setattr, machine.ills, ill, 0))
+
+    def _app_down(self) -> None:
+        machine = self._machine()
+        machine.app(down=True)
+        self._for_a_while(partial(machine.app, down=False))
+
+    # operators
+
+    def _command(self) -> None:
+        self._machine().command(self.rng.choice(COMMANDS), force=self.rng.random() < 0.2)
+
+    def _reconfigure(self) -> None:
+        signature = str(self.rng.randint(2, 9))
+        for machine in self.history.machines.values():
+            module = replace(machine.module, signature=signature)
+            self.history.schedule.after(self.rng.uniform(0.0, 0.5), partial(machine.configure, module))

@@ -1,0 +1,129 @@
+"""One history: a cluster starts, lives through its faults, is repaired, and must come to rest where it should."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from typing import Final
+
+from safekit.engine.events import Command
+from safekit.engine.module import Module
+from safekit.engine.reports import ModuleState, Readiness
+from safekit.engine.spec import Kind
+from safekit.simulation.faults import Faults
+from safekit.simulation.machine import Machine
+from safekit.simulation.network import Network
+from safekit.simulation.scenario import MODULE, Scenario, draw
+from safekit.simulation.schedule import Schedule
+from safekit.simulation.watch import ViolationError, Watch
+
+REST_S: Final = 2.0
+"""For so long nothing changes any more before a history ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    seed: int
+    violation: str
+    """Empty when every invariant held."""
+    simulated_s: float
+    takeovers: int
+    both_s: float
+    trace: tuple[str, ...] = ()
+
+
+class History:
+    def __init__(self, scenario: Scenario, trace: list[str] | None = None) -> None:
+        self.scenario = scenario
+        rng = Random(scenario.seed ^ 0x5AFE)
+        self.schedule = Schedule()
+        self.watch = Watch(scenario, self.schedule, trace)
+        self.network = Network(scenario, self.schedule, Random(rng.random()))
+        self.machines = {
+            name: Machine(name, scenario, self.schedule, Random(rng.random()), self.network, self.watch)
+            for name in scenario.nodes
+        }
+        self.network.connect(self.machines)
+        self.faults = Faults(self, Random(rng.random()))
+        self._rng = rng
+
+    def run(self) -> None:
+        """ViolationError when an invariant does not hold."""
+        self.watch.begin(self.machines)
+        for machine in self.machines.values():
+            machine.up_to_date = machine.name == "a" or self._rng.random() < 0.5
+            self.schedule.after(self._rng.uniform(0.0, 2.0), machine.power_on)
+            self.schedule.after(self._rng.uniform(2.0, 4.0), partial(machine.command, Command.START))
+        self.schedule.run(self._rng.choice((1.0, 6.0)))
+        until_s = self.schedule.now_s + self.faults.plan()
+        self.schedule.run(until_s)
+        while self.faults.at_work:
+            self.schedule.run(self.schedule.now_s + 1.0)
+        self._repair()
+        self._settle()
+
+    def _repair(self) -> None:
+        self.watch.note("--", "everything is repaired")
+        for machine in self.machines.values():
+            machine.crash_at_next_save(armed=False)
+            machine.power_on()
+            machine.start_daemon()
+            machine.app(down=False)
+        self.schedule.run(self.schedule.now_s + 3 * self.scenario.phase_s)
+        for machine in self.machines.values():
+            machine.ills.disk_failed = False
+            machine.ills.failed_starts = machine.ills.stuck_stops = machine.ills.hanging_runs = 0
+            machine.command(Command.FAILOVER_ON)
+            machine.command(Command.START)
+        self.watch.quiet_since_s = self.schedule.now_s
+
+    def _settle(self) -> None:
+        """A bounded time after the repair, all is well, and it stays so."""
+        began_s = self.schedule.now_s
+        while not self._well():
+            if self.schedule.now_s - began_s > self.scenario.settle_s:
+                self.watch.violated(f"not at rest {self.scenario.settle_s:.0f} s after the repair: {self._shown()}")
+            self.schedule.run(self.schedule.now_s + 0.5)
+        before = self._shown()
+        self.schedule.run(self.schedule.now_s + REST_S)
+        if not self._well() and not self._swaps_to_default(before):
+            self.watch.violated(f"it did not stay at rest: {before}, then {self._shown()}")
+
+    def _swaps_to_default(self, before: str) -> bool:
+        return self.scenario.module.default_primary is not None and before != self._shown()
+
+    def _modules(self) -> list[Module]:
+        return [m.daemon.node.modules[MODULE] for m in self.machines.values() if m.daemon is not None]
+
+    def _shown(self) -> str:
+        names = self.scenario.nodes
+        return ", ".join(
+            f"{n} {m.state}/{m.readiness} ({m.reason})" for n, m in zip(names, self._modules(), strict=False)
+        )
+
+    def _well(self) -> bool:
+        modules = self._modules()
+        if len(modules) < len(self.machines) or any(m.readiness is not Readiness.READY for m in modules):
+            return False
+        states = sorted(m.state for m in modules)
+        if self.scenario.module.kind is not Kind.MIRROR:
+            return set(states) == {ModuleState.UP}
+        expected = [ModuleState.ALONE] if len(modules) == 1 else [ModuleState.PRIM, ModuleState.SECOND]
+        return states == expected and all(
+            machine.primary == (module.state is not ModuleState.SECOND)
+            for machine, module in zip(self.machines.values(), modules, strict=True)
+        )
+
+
+def run_history(seed: int, *, trace: bool = False) -> Outcome:
+    """The same seed always gives the same history."""
+    lines: list[str] | None = [] if trace else None
+    history = History(draw(seed), lines)
+    violation = ""
+    try:
+        history.run()
+    except ViolationError as found:
+        violation = str(found)
+    watch = history.watch
+    return Outcome(seed, violation, history.schedule.now_s, watch.takeovers, watch.both_s, tuple(lines or ()))

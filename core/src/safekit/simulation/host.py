@@ -1,0 +1,160 @@
+"""A module's host: it walks the phases, and its resources are on or off on the machine, whoever believes what."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from safekit.engine.actions import Phase, RunPipeline
+from safekit.engine.commands import NOT_CHECKED
+from safekit.engine.events import PipelineFinished, ValueSet, VerdictChanged
+from safekit.simulation.scenario import MODULE
+from safekit.simulation.schedule import Process
+
+if TYPE_CHECKING:
+    from safekit.simulation.daemon import Daemon
+    from safekit.simulation.machine import Machine
+
+STARTS: Final = frozenset(
+    {Phase.PRESTART, Phase.START_BOTH, Phase.START_PRIM, Phase.START_SECOND, Phase.START_SEC, Phase.RESTART}
+)
+STOPS: Final = frozenset(
+    {Phase.POSTSTOP, Phase.STOP_BOTH, Phase.STOP_PRIM, Phase.STOP_SECOND, Phase.STOP_SEC, Phase.CLEANUP}
+)
+CHECKED_AFTER_S: Final = 0.3
+SYNC_S: Final = 1.0
+
+
+class Host(Process):
+    def __init__(self, machine: Machine, daemon: Daemon) -> None:
+        super().__init__(machine.schedule)
+        self.machine = machine
+        self.daemon = daemon
+        self.order: RunPipeline | None = None
+        self._began_primary = False
+        self._stuck = False
+        self._serial = 0
+        """Grows when what is under way is broken off."""
+        self._checks = False
+
+    def run(self, order: RunPipeline) -> None:
+        if self.order is not None:
+            self._say(PipelineFinished(MODULE, order.run, ok=False, reason="a run is still under way"))
+            return
+        self.order = order
+        self._began_primary = self._stuck = False
+        if self.machine.ills.take("hanging_runs"):
+            self.machine.note(f"run {order.run} hangs")
+            return
+        self._next(order, 0)
+
+    def _next(self, order: RunPipeline, index: int) -> None:
+        if index == len(order.phases):
+            self._answer(order, ok=not self._stuck)
+            return
+        phase = order.phases[index]
+        self._begin(phase)
+        self._in_a_while(partial(self._end, order, index))
+
+    def _in_a_while(self, work: object) -> None:
+        machine = self.machine
+        delay_s = machine.rng.uniform(0.1, 1.0) * machine.scenario.phase_s
+        self.later(delay_s, partial(self._unless_broken_off, self._serial, work))
+
+    def _unless_broken_off(self, serial: int, work: object) -> None:
+        if serial == self._serial:
+            work()  # type: ignore[operator]
+
+    def _begin(self, phase: Phase) -> None:
+        if phase is Phase.START_PRIM:
+            self._began_primary = True
+            self.machine.set_primary(True)
+        elif phase in {Phase.STOP_PRIM, Phase.RESTART, Phase.CLEANUP} and self._checks:
+            self._checks = False
+            self._verdict("init", NOT_CHECKED)
+        elif phase is Phase.START_SECOND and self.machine.scenario.module.has_data:
+            self.machine.up_to_date = False
+            self._say_data()
+
+    def _end(self, order: RunPipeline, index: int) -> None:
+        phase = order.phases[index]
+        if phase in STARTS and self.machine.ills.take("failed_starts"):
+            self.machine.note(f"{phase} fails")
+            self._in_a_while(partial(self._undone, order))
+            return
+        if phase in STOPS and self.machine.ills.take("stuck_stops"):
+            self.machine.note(f"{phase} is stuck")
+            self._stuck = True
+        else:
+            self._done(phase)
+        self._next(order, index + 1)
+
+    def _undone(self, order: RunPipeline) -> None:
+        """What a failed start had begun is stopped again, or is stuck."""
+        stuck = self.machine.ills.take("stuck_stops")
+        if self._began_primary and not stuck:
+            self.machine.set_primary(False)
+        self._stuck = stuck
+        self._answer(order, ok=False)
+
+    def _done(self, phase: Phase) -> None:
+        if phase is Phase.PRESTART:
+            self._say_data()
+        elif phase is Phase.START_PRIM:
+            self.machine.up_to_date = True
+            self._say_data()
+        elif phase is Phase.START_SECOND and self.machine.scenario.module.has_data:
+            self.later(SYNC_S, partial(self._unless_broken_off, self._serial, self._synced))
+        elif phase is Phase.STOP_SECOND:
+            self._serial += 1
+        elif phase in {Phase.STOP_PRIM, Phase.CLEANUP} and not self._stuck:
+            self.machine.set_primary(False)
+        if phase in {Phase.START_PRIM, Phase.RESTART, Phase.START_BOTH}:
+            self._checks = True
+            self._verdict("init", "")
+            self.later(CHECKED_AFTER_S, self.check)
+
+    def _synced(self) -> None:
+        self.machine.up_to_date = True
+        self._say_data()
+
+    def _say_data(self) -> None:
+        if self.machine.scenario.module.has_data:
+            value = "up" if self.machine.up_to_date else "down"
+            self._say(ValueSet(MODULE, "rfs.uptodate", value, by="plugin"))
+
+    def check(self) -> None:
+        if self._checks and self.order is None:
+            self._verdict("down" if self.machine.ills.app_down else "up", "HTTP 200 or not")
+        elif self._checks:
+            self.later(CHECKED_AFTER_S, self.check)
+
+    def _verdict(self, health: str, reason: str) -> None:
+        self._say(VerdictChanged(MODULE, "http.home", health, reason))
+
+    def _answer(self, order: RunPipeline, *, ok: bool) -> None:
+        self.order = None
+        self.machine.watch.answered(self.machine, order, ok=ok)
+        failed = "" if ok else "apache"
+        self._say(PipelineFinished(MODULE, order.run, ok, failed, failed, self._stuck))
+
+    def _say(self, event: object) -> None:
+        self.daemon.told(self, event)
+
+    def orphan(self, why: str) -> None:
+        """The daemon is gone or silent: break off, stop everything by force, end."""
+        if not self.alive:
+            return
+        self.machine.note(f"the host stops everything by force: {why}")
+        self._serial += 1
+        self._checks = False
+        self.order = None
+        self._in_a_while(self._orphan_ended)
+
+    def _orphan_ended(self) -> None:
+        if self.machine.ills.take("stuck_stops"):
+            self.machine.note("the orphan's stop is stuck")
+        elif self.machine.host in {None, self}:
+            self.machine.set_primary(False)
+        self.kill()
+        self.daemon.lost(self, "the host ended by itself")

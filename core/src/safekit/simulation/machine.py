@@ -1,0 +1,170 @@
+"""One machine: its power, its clock, its disk, and what really runs on it."""
+
+from __future__ import annotations
+
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING
+
+from safekit import engine
+from safekit.engine import events
+from safekit.engine.spec import ModuleSpec
+from safekit.simulation.daemon import Daemon
+from safekit.simulation.host import Host
+from safekit.simulation.scenario import MODULE, Ills, Scenario
+from safekit.simulation.schedule import Schedule
+
+if TYPE_CHECKING:
+    from safekit.simulation.network import Network
+    from safekit.simulation.watch import Watch
+
+ORPHAN_S = 3.0
+
+
+class Machine:
+    def __init__(
+        self, name: str, scenario: Scenario, schedule: Schedule, rng: Random, network: Network, watch: Watch
+    ) -> None:
+        self.name = name
+        self.scenario = scenario
+        self.schedule = schedule
+        self.rng = rng
+        self.network = network
+        self.watch = watch
+        self.rate = scenario.rates[scenario.nodes.index(name)]
+        self._clock_from_s = 1000.0 * (1 + scenario.nodes.index(name))
+        self.module: ModuleSpec = scenario.module
+        self.ills = Ills()
+        self.disk: engine.Durable | None = None
+        self.incarnation = 0
+        self.up_to_date = True
+        self.primary = False
+        """Resources of the primary are on."""
+        self.powered = False
+        self.daemon: Daemon | None = None
+        self.host: Host | None = None
+        self.heard_s: dict[str, float] = {}
+        """True time of the last heartbeat that its daemon took in, per node."""
+        self.thawed_s = 0.0
+        self._crash_at_save = False
+
+    def local_s(self) -> float:
+        return self._clock_from_s + self.schedule.now_s * self.rate
+
+    def note(self, text: str) -> None:
+        self.watch.note(self.name, text)
+
+    def set_primary(self, on: bool) -> None:
+        if on != self.primary:
+            self.primary = on
+            self.watch.primary_changed(self)
+
+    # power and processes
+
+    def power_on(self) -> None:
+        if not self.powered:
+            self.powered = True
+            self.start_daemon(boot=True)
+
+    def power_off(self) -> None:
+        self.note("power off")
+        self.powered = False
+        self.kill_daemon(orphan=False)
+        if self.host is not None:
+            self.host.kill()
+            self.host = None
+        self.set_primary(False)
+
+    def start_daemon(self, *, boot: bool = False) -> None:
+        if self.powered and self.daemon is None:
+            self.incarnation += 1
+            self.note(f"safekitd starts (incarnation {self.incarnation})")
+            self.heard_s.clear()
+            self.thawed_s = self.schedule.now_s
+            self.watch.restarted(self)
+            self.daemon = Daemon(self, boot=boot)
+
+    def kill_daemon(self, *, orphan: bool = True) -> None:
+        """The host gets the kernel's signal at once, when the daemon dies without the machine."""
+        if self.daemon is not None:
+            self.daemon.kill()
+            self.daemon = None
+        if orphan and self.host is not None:
+            self.host.deliver(partial(self.host.orphan, "the daemon is gone"))
+
+    def freeze(self) -> None:
+        self.note("frozen")
+        for process in (self.daemon, self.host):
+            if process is not None:
+                process.frozen = True
+
+    def freeze_daemon(self) -> None:
+        self.note("safekitd frozen")
+        if self.daemon is not None:
+            self.daemon.frozen = True
+            self.schedule.after(ORPHAN_S, partial(self._orphaned, self.daemon, self.host))
+
+    def _orphaned(self, daemon: Daemon, host: Host | None) -> None:
+        if daemon.frozen and daemon.alive and host is not None:
+            host.deliver(partial(host.orphan, f"the daemon was silent for {ORPHAN_S:g} s"))
+
+    def thaw(self) -> None:
+        self.note("thawed")
+        if self.daemon is not None and self.daemon.frozen:
+            self.thawed_s = self.schedule.now_s
+        for process in (self.daemon, self.host):
+            if process is not None and process.frozen:
+                process.thaw()
+
+    # the disk
+
+    def save_delay_s(self) -> float:
+        return self.rng.uniform(0.0005, self.scenario.save_s) + self.ills.slow_save_s
+
+    def save(self, durable: engine.Durable) -> bool:
+        if self.ills.disk_failed:
+            return False
+        self.watch.saved(self, durable)
+        self.disk = durable
+        return True
+
+    def crash_at_next_save(self, *, armed: bool = True) -> None:
+        self._crash_at_save = armed
+
+    def crashes_between(self, durable: engine.Durable) -> bool:
+        """Power is lost after the save and before the actions."""
+        if not self._crash_at_save:
+            return False
+        self._crash_at_save = False
+        self.save(durable)
+        self.power_off()
+        return True
+
+    # what comes from outside
+
+    def receive(self, event: events.HeartbeatHeard) -> None:
+        if self.daemon is not None:
+            self.daemon.deliver(partial(self._hear, self.daemon, event))
+
+    def _hear(self, daemon: Daemon, event: events.HeartbeatHeard) -> None:
+        daemon.submit(event)
+        peer = daemon.node.membership.peers.get(event.heartbeat.node)
+        if peer is not None and peer.last_s == self.local_s():
+            self.heard_s[peer.node] = self.schedule.now_s
+
+    def command(self, command: events.Command, *, force: bool = False) -> None:
+        self.note(f"operator: {command}{' --force' if force else ''}")
+        if self.daemon is not None:
+            given = events.CommandGiven(MODULE, command, force=force, by="operator")
+            self.daemon.deliver(partial(self.daemon.submit, given))
+
+    def configure(self, module: ModuleSpec) -> None:
+        self.module = module
+        if self.daemon is not None:
+            event = events.Configured(self.scenario.membership(self.name), (module,))
+            self.daemon.deliver(partial(self.daemon.submit, event))
+
+    def app(self, *, down: bool) -> None:
+        self.ills.app_down = down
+        if self.host is not None:
+            self.host.later(0.2, self.host.check)

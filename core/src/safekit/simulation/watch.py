@@ -1,0 +1,197 @@
+"""What must be true at every step, judged by what really runs and not by what the nodes believe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from safekit import engine
+from safekit.engine import events
+from safekit.engine.actions import Action, Explain, Phase, RunPipeline
+from safekit.engine.module import Module
+from safekit.engine.spec import IsolationPolicy
+from safekit.simulation.host import STARTS, STOPS
+from safekit.simulation.scenario import MODULE, Scenario
+from safekit.simulation.schedule import Schedule
+
+if TYPE_CHECKING:
+    from safekit.simulation.daemon import Daemon
+    from safekit.simulation.machine import Machine
+
+LOOK_S: Final = 0.5
+HEARD, UNHEARD, CHOSEN = "heard", "unheard", "chosen"
+"""How a node became primary: by the other's word; the other being silent; by the operator, the other being silent."""
+
+
+class ViolationError(AssertionError):
+    """An invariant does not hold. The message says which, where and when."""
+
+
+@dataclass(slots=True)
+class Tenure:
+    epoch: int
+    how: str
+
+
+class Watch:
+    def __init__(self, scenario: Scenario, schedule: Schedule, trace: list[str] | None) -> None:
+        self.scenario = scenario
+        self.schedule = schedule
+        self.trace = trace
+        self.machines: dict[str, Machine] = {}
+        self.quiet_since_s = 0.0
+        """Since when no fault has been at work."""
+        self.takeovers = 0
+        self.both_s = 0.0
+        """For how long both were primary, in all."""
+        self._both_since_s: float | None = None
+        self._decided: dict[str, str] = {}
+        self._tenures: dict[str, Tenure] = {}
+        self._must_stop: set[str] = set()
+        self._saved_epoch: dict[str, int] = {}
+
+    def begin(self, machines: dict[str, Machine]) -> None:
+        self.machines = machines
+        self._look()
+
+    def note(self, where: str, text: str) -> None:
+        if self.trace is not None:
+            self.trace.append(f"{self.schedule.now_s:9.3f} {where:>2}  {text}")
+
+    def violated(self, what: str) -> None:
+        self.note("!!", what)
+        raise ViolationError(f"seed {self.scenario.seed} at {self.schedule.now_s:.3f} s: {what}")
+
+    # what the engine decides
+
+    def decided(
+        self, daemon: Daemon, before: engine.NodeState, event: events.Event, actions: tuple[Action, ...]
+    ) -> None:
+        for action in actions:
+            if isinstance(action, Explain):
+                self._explained(daemon, action)
+            elif isinstance(action, RunPipeline) and Phase.START_PRIM in action.phases:
+                self._took(daemon, before.modules[MODULE], event, action)
+                self.takeovers += action.cause == "takeover"
+
+    def _explained(self, daemon: Daemon, said: Explain) -> None:
+        if self.trace is not None:
+            change = f"{said.before} → {said.after}" if said.before != said.after else said.before
+            self.note(daemon.machine.name, f"{change:40} {said.decision}  [{said.rule}]")
+        if said.rule == "peer-lost":
+            self._silence_was_real(daemon, said.decision.split()[0])
+
+    def _silence_was_real(self, daemon: Daemon, peer: str) -> None:
+        machine = daemon.machine
+        since_s = max(machine.heard_s.get(peer, 0.0), machine.thawed_s, daemon.started_s)
+        silent_s = self.schedule.now_s - since_s
+        if silent_s < 0.9 * self.scenario.lost_after_s - 1e-6:
+            self.violated(f"{machine.name} judged {peer} after {silent_s:.3f} s of listening")
+
+    def _took(self, daemon: Daemon, before: Module, event: events.Event, order: RunPipeline) -> None:
+        name, after = daemon.machine.name, daemon.node.modules[MODULE]
+        peer = next((node for node in self.scenario.nodes if node != name), "")
+        known = daemon.node.membership.peers.get(peer)
+        silent = bool(peer) and (known is None or not known.alive)
+        told = isinstance(event, events.CommandGiven) and event.command is events.Command.PRIM
+        how = HEARD
+        if silent and order.cause != "swap":
+            how = CHOSEN if before.chosen_alone or told else UNHEARD
+        if how == UNHEARD and self.scenario.module.isolation is IsolationPolicy.SAFETY:
+            self.violated(f"{name} became primary while {peer} was silent, and the policy is safety")
+        if silent and known is not None and known.incarnation < 0:
+            self._silence_was_real(daemon, peer)
+        forced = before.chosen_by_force or (told and getattr(event, "force", False))
+        value = after.values.get("rfs.uptodate")
+        if after.spec.has_data and not forced and (value is None or value.value != "up"):
+            self.violated(f"{name} became primary though its data may lack writes")
+        self._decided[name] = how
+
+    # what the daemon does
+
+    def published(self, daemon: Daemon) -> None:
+        machine = daemon.machine
+        report = dict(daemon.published).get(MODULE)
+        if report is not None and machine.primary and not report.active:
+            self.violated(f"{machine.name} says that nothing of the primary runs, and it does")
+
+    def saved(self, machine: Machine, durable: engine.Durable) -> None:
+        epoch = max((facts.epoch for facts in durable.modules), default=0)
+        if epoch < self._saved_epoch.get(machine.name, 0):
+            self.violated(f"the epoch of {machine.name} went back to {epoch}")
+        self._saved_epoch[machine.name] = epoch
+
+    def ordered(self, daemon: Daemon, order: RunPipeline) -> None:
+        name, phases = daemon.machine.name, set(order.phases)
+        if name in self._must_stop:
+            self._must_stop.discard(name)
+            if phases & STARTS or not phases & STOPS:
+                self.violated(f"on {name} a failed run is followed by '{order.cause}', which stops nothing")
+        if Phase.START_PRIM not in phases:
+            return
+        if not any(f.active and f.epoch >= order.epoch for f in (daemon.machine.disk or engine.Durable()).modules):
+            self.violated(f"{name} starts as primary of epoch {order.epoch}, and that is not on its disk")
+        tenure = Tenure(order.epoch, self._decided.get(name, HEARD))
+        for other, earlier in self._tenures.items():
+            same = earlier.epoch == tenure.epoch and tenure.how == HEARD
+            if same or (other == name and earlier.epoch >= tenure.epoch):
+                self.violated(f"{name} is primary of epoch {tenure.epoch} after {other} was that of {earlier.epoch}")
+        self._tenures[name] = tenure
+
+    def answered(self, machine: Machine, order: RunPipeline, *, ok: bool) -> None:
+        self.note(machine.name, f"run {order.run} ({order.cause}) {'is done' if ok else 'failed'}")
+        if not ok:
+            self._must_stop.add(machine.name)
+
+    def restarted(self, machine: Machine) -> None:
+        self._must_stop.discard(machine.name)
+
+    # what really runs
+
+    def primary_changed(self, machine: Machine) -> None:
+        self.note(machine.name, f"the primary's resources are {'ON' if machine.primary else 'off'} here")
+        running = [name for name, other in self.machines.items() if other.primary]
+        if machine.primary:
+            self._may_be_primary(machine)
+        if len(running) > 1:
+            self._both(running)
+        elif self._both_since_s is not None:
+            self.both_s += self.schedule.now_s - self._both_since_s
+            self._both_since_s = None
+
+    def _may_be_primary(self, machine: Machine) -> None:
+        report = dict(machine.daemon.published).get(MODULE) if machine.daemon else None
+        if report is not None and not report.active:
+            self.violated(f"{machine.name} starts the primary and has not said so")
+
+    def _both(self, running: list[str]) -> None:
+        self._both_since_s = self.schedule.now_s
+        hows = {self._tenures[name].how for name in running if name in self._tenures}
+        allowed = {CHOSEN}
+        if self.scenario.module.isolation is IsolationPolicy.AVAILABILITY:
+            allowed = {CHOSEN, UNHEARD}
+        if not hows & allowed:
+            told = ", ".join(f"{name} ({self._tenures[name].how})" for name in running if name in self._tenures)
+            self.violated(f"both run the primary: {told}")
+
+    def _look(self) -> None:
+        self.schedule.after(LOOK_S, partial(self._look))
+        if self._both_since_s is not None:
+            since_s = max(self._both_since_s, self.quiet_since_s)
+            bound_s = 3 * self.scenario.lost_after_s + 8 * self.scenario.phase_s + 3.0
+            bound_s += 2 * self.scenario.run_bound_s + 40.0 if self.scenario.rough else 0.0
+            if self.schedule.now_s - since_s > bound_s:
+                self.violated(f"both have been primary for {self.schedule.now_s - since_s:.1f} s without any fault")
+        elif self._in_contact():
+            for name, tenure in self._tenures.items():
+                if self.machines[name].primary:
+                    tenure.how = HEARD
+
+    def _in_contact(self) -> bool:
+        for machine in self.machines.values():
+            if machine.daemon is None or machine.daemon.frozen:
+                return False
+            if not all(peer.alive for peer in machine.daemon.node.membership.peers.values()):
+                return False
+        return True
