@@ -272,7 +272,10 @@ class Clocked:
         if self.tick_ms:
             return self.now_ms + self.tick_ms
         due_s = engine.next_deadline(self.node)
-        return max(math.ceil(due_s * 1000 - 1e-6), self.now_ms) if due_s is not None else 1 << 60
+        if due_s is None:
+            return 1 << 60
+        at_ms = max(math.floor(due_s * 1000), self.now_ms)
+        return at_ms if at_ms / 1000 >= due_s else at_ms + 1
 
 
 def states_over_time(steps: list[tuple[bool, int]], tick_ms: int) -> list[tuple[int, object]]:

@@ -125,9 +125,15 @@ def tick(membership: Membership, now_s: float) -> Ticked:
 
 def overslept_s(membership: Membership, now_s: float) -> float:
     """How long this node did not run, when it is so long that a peer may have lost it; else 0."""
-    spec, last_s = membership.spec, membership.last_tick_s
+    last_s = membership.last_tick_s
     gap_s = 0.0 if last_s is None else now_s - last_s
-    return gap_s if gap_s > max(3 * spec.heartbeat_interval_s, spec.lost_after_s / 2) else 0.0
+    return gap_s if gap_s > sleep_s(membership.spec) else 0.0
+
+
+def sleep_s(spec: MembershipSpec) -> float:
+    """A shorter pause is jitter: with an interval before and after it, it is still shorter than the loss time."""
+    pause_s = min(spec.lost_after_s / 2, spec.lost_after_s - 3 * spec.heartbeat_interval_s)
+    return max(pause_s, 2 * spec.heartbeat_interval_s)
 
 
 def _silent(membership: Membership, peer: Peer, now_s: float) -> bool:

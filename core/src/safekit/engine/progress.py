@@ -13,7 +13,8 @@ CLEANUP_AGAIN_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
 def host_ready(turn: Turn) -> None:
-    if turn.m.host is HostState.STARTING:
+    """Also when none is expected: the loss of the one before was told twice."""
+    if turn.m.host is not HostState.READY:
         turn.set(host=HostState.READY)
 
 

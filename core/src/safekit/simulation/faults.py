@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -75,12 +76,14 @@ class Faults:
 
     def _during(self, seconds: float, work: Work) -> None:
         self._at_work += 1
+        self.history.watch.quiet_since_s = math.inf
         self.history.schedule.after(seconds, partial(self._end, work))
 
     def _end(self, work: Work) -> None:
         work()
         self._at_work -= 1
-        self.history.watch.quiet_since_s = self.history.schedule.now_s
+        if not self._at_work:
+            self.history.watch.quiet_since_s = self.history.schedule.now_s
 
     def _note(self, text: str) -> None:
         self.history.watch.note("--", text)
@@ -109,7 +112,7 @@ class Faults:
 
     def _flap(self) -> None:
         for index in range(self.rng.randint(2, 5)):
-            self.history.schedule.after(index * self.rng.uniform(0.5, 3.0), self._cut)
+            self._during(index * self.rng.uniform(0.5, 3.0), self._cut)
 
     def _noise(self) -> None:
         network = self.history.network

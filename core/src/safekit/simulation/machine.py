@@ -7,7 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from safekit import engine
-from safekit.engine import events
+from safekit.engine import events, membership
 from safekit.engine.spec import ModuleSpec
 from safekit.simulation.daemon import Daemon
 from safekit.simulation.host import Host
@@ -47,6 +47,7 @@ class Machine:
         """True time of the last heartbeat that its daemon took in, per node."""
         self.thawed_s = 0.0
         self._crash_at_save = False
+        self._frozen_s = 0.0
 
     def local_s(self) -> float:
         return self._clock_from_s + self.schedule.now_s * self.rate
@@ -94,15 +95,21 @@ class Machine:
 
     def freeze(self) -> None:
         self.note("frozen")
+        self._freeze_begins()
         for process in (self.daemon, self.host):
             if process is not None:
                 process.frozen = True
 
     def freeze_daemon(self) -> None:
         self.note("safekitd frozen")
+        self._freeze_begins()
         if self.daemon is not None:
             self.daemon.frozen = True
             self.schedule.after(ORPHAN_S, partial(self._orphaned, self.daemon, self.host))
+
+    def _freeze_begins(self) -> None:
+        if self.daemon is not None and not self.daemon.frozen:
+            self._frozen_s = self.schedule.now_s
 
     def _orphaned(self, daemon: Daemon, host: Host | None) -> None:
         if daemon.frozen and daemon.alive and host is not None:
@@ -110,7 +117,9 @@ class Machine:
 
     def thaw(self) -> None:
         self.note("thawed")
-        if self.daemon is not None and self.daemon.frozen:
+        slept_s = (self.schedule.now_s - self._frozen_s) * self.rate
+        noticed = slept_s > membership.sleep_s(self.scenario.membership(self.name))
+        if self.daemon is not None and self.daemon.frozen and noticed:
             self.thawed_s = self.schedule.now_s
         for process in (self.daemon, self.host):
             if process is not None and process.frozen:

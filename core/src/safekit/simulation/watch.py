@@ -41,7 +41,7 @@ class Watch:
         self.trace = trace
         self.machines: dict[str, Machine] = {}
         self.quiet_since_s = 0.0
-        """Since when no fault has been at work."""
+        """Since when no fault has been at work; infinite while one is."""
         self.takeovers = 0
         self.both_s = 0.0
         """For how long both were primary, in all."""
