@@ -1,0 +1,86 @@
+# make test is what CI runs. It needs root: nodes are network namespaces. The system packages and .venv are made as needed.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.SILENT:
+.DEFAULT_GOAL := help
+
+APT_TEST := apache2 ca-certificates curl gcc git iproute2 iputils-arping iputils-ping libc6-dev libnftables1 make nftables procps python3-venv util-linux
+APT_BENCH := apache2-utils fio haproxy keepalived tcpdump wrk
+
+PYTHON := .venv/bin/python
+MANIFESTS := constraints.txt pyproject.toml $(sort $(wildcard core/pyproject.toml sdk/pyproject.toml plugins/*/*/pyproject.toml))
+PACKAGES := $(patsubst %/pyproject.toml,%,$(filter-out pyproject.toml constraints.txt,$(MANIFESTS)))
+INSTALLED := build/stamps/$(shell { pwd; cat $(MANIFESTS); } | sha256sum | cut -c1-20)
+
+.PHONY: help test lint repo unit system demo bench docs wheels bump constraints apt clean
+
+help: ## this list
+	sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
+
+test: apt $(INSTALLED) ## every gate: what CI runs
+	$(PYTHON) tests/repo/gates.py
+
+lint: $(INSTALLED) ## ruff, mypy, import contracts
+	$(PYTHON) tests/repo/gates.py lint
+
+repo: $(INSTALLED) ## rules of the repository
+	$(PYTHON) tests/repo/gates.py repo
+
+unit: $(INSTALLED) ## tests of core, SDK and plugins
+	$(PYTHON) tests/repo/gates.py unit
+
+system: apt $(INSTALLED) ## real nodes in network namespaces
+	$(PYTHON) tests/repo/gates.py system
+
+demo: apt $(INSTALLED) ## a highly available Apache, and a crash
+	$(PYTHON) tests/demo/failover.py
+
+bench: APT_TEST += $(APT_BENCH)
+bench: apt $(INSTALLED) ## how long a fail-over takes, beside other software
+	$(PYTHON) tests/bench/failover.py
+
+docs: $(INSTALLED) ## the documentation, into build/site
+	$(PYTHON) -m mkdocs build --quiet --strict --config-file docs/mkdocs.yml
+
+wheels: $(INSTALLED) ## a wheel of every package, into dist
+	rm -rf dist
+	for package in $(PACKAGES); do $(PYTHON) -m build --wheel --no-isolation --outdir dist $$package >/dev/null; done
+	ls dist
+
+bump: $(INSTALLED) ## make bump VERSION=1.2.3: one version for all packages
+	$(PYTHON) tests/repo/bump.py "$(VERSION)"
+
+constraints: $(PYTHON) ## pin the newest versions of all that is not ours
+	mkdir -p build
+	$(PYTHON) tests/repo/requirements.py > build/requirements.in
+	$(PYTHON) -c 'import piptools' 2>/dev/null || $(PYTHON) -m pip install --quiet pip-tools
+	$(PYTHON) -m piptools compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \
+	  --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
+	  --output-file build/constraints.txt build/requirements.in
+	grep -vE '^(-|#|$$)' build/constraints.txt > constraints.txt
+
+clean: ## what was built, and caches
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find core sdk plugins tests docs -name __pycache__ -prune -exec rm -r {} +
+
+# Services that Debian starts when it installs them are not started: RUNLEVEL=1.
+apt:
+	missing=$$(for package in $(APT_TEST); do dpkg-query -Wf '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || echo $$package; done)
+	[ -z "$$missing" ] && exit
+	[ "$$(id -u)" = 0 ] || { echo "missing: $$missing; run this as root" >&2; exit 1; }
+	echo "installing" $$missing
+	export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+	mkdir -p build
+	{ apt-get -qq -o DPkg::Lock::Timeout=300 update && apt-get -qq -y -o DPkg::Lock::Timeout=300 install --no-install-recommends $$missing; } >build/apt.log 2>&1 </dev/null || { cat build/apt.log; exit 1; }
+
+$(PYTHON):
+	$(or $(shell command -v python3.11),python3) -m venv --clear .venv
+
+$(INSTALLED): $(PYTHON)
+	mkdir -p build/stamps
+	echo "installing the pinned libraries and $(words $(PACKAGES)) packages into .venv"
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r constraints.txt
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(addprefix -e ./,$(PACKAGES))
+	rm -f build/stamps/*
+	touch $@

@@ -1,0 +1,137 @@
+"""Run the gates in order, fast ones first: one line each with its time; the first that fails ends the run with its
+output. The last line counts all tests: `N passed, N failed`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from workspace import ROOT, packages
+
+LOGS = ROOT / "build" / "gates"
+GATE_S = 2400.0
+"""No gate may take longer; it is killed with all that it started."""
+COUNTS = re.compile(r"(\d+) (passed|failed|errors?)\b")
+SUMMARY = re.compile(r"^(=+ )?(\d+ (passed|failed|error).* in [0-9.]+s)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    name: str
+    group: str
+    command: tuple[str, ...]
+    """Arguments of this Python."""
+
+    @property
+    def is_pytest(self) -> bool:
+        return self.command[:2] == ("-m", "pytest")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    code: int
+    output: str
+    duration_s: float
+
+    def count(self, *words: str) -> int:
+        """Of pytest's last summary line."""
+        lines = SUMMARY.findall(self.output)
+        return sum(int(n) for n, word in COUNTS.findall(lines[-1][1]) if word in words) if lines else 0
+
+
+def gates() -> Iterator[Gate]:
+    sources = tuple(f"{package.directory}/src" for package in packages())
+    yield Gate("ruff check", "lint", ("-m", "ruff", "check", "--no-cache", "."))
+    yield Gate("ruff format", "lint", ("-m", "ruff", "format", "--no-cache", "--check", "."))
+    yield Gate("mypy", "lint", ("-m", "mypy", *sources, "tests/repo"))
+    yield Gate("imports", "lint", ("tests/repo/contracts.py",))
+    yield Gate("repository", "repo", _pytest("tests/repo"))
+    yield Gate("unit: sdk", "unit", _pytest("sdk/tests"))
+    yield Gate("unit: core", "unit", _pytest("core/tests"))
+    yield Gate("unit: plugins", "unit", _pytest("plugins"))
+    if _tests("tests/simulation"):
+        yield Gate("simulation", "unit", _pytest("tests/simulation"))
+    if _tests("tests/system"):
+        yield Gate("system", "system", ("-m", "pytest", "-q", "-m", "system", "core", "sdk", "plugins", "tests"))
+
+
+def _pytest(directory: str) -> tuple[str, ...]:
+    return ("-m", "pytest", "-q", "-m", "not system", directory)
+
+
+def _tests(directory: str) -> bool:
+    return any((ROOT / directory).rglob("test_*.py"))
+
+
+def run(gate: Gate) -> Result:
+    LOGS.mkdir(parents=True, exist_ok=True)
+    log = LOGS / f"{re.sub('[^a-z]+', '-', gate.name)}.log"
+    begun_s = time.monotonic()
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, *gate.command],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "COLUMNS": "120", "NO_COLOR": "1"},
+        )
+        code = _wait(process)
+    return Result(code, log.read_text(errors="replace"), time.monotonic() - begun_s)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    try:
+        return process.wait(GATE_S)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("groups", nargs="*", help="lint, repo, unit, system; all of them when none is named")
+    groups = set(parser.parse_args().groups)
+    begun_s = time.monotonic()
+    passed = 0
+    for gate in gates():
+        if groups and gate.group not in groups:
+            continue
+        print(f"{gate.name:<16}", end="", flush=True)
+        try:
+            result = run(gate)
+        except subprocess.TimeoutExpired:
+            result = Result(124, f"longer than {GATE_S:g} s; see {_shown(LOGS)}", GATE_S)
+        if result.code != 0:
+            return _failed(gate, result, passed)
+        passed += result.count("passed")
+        tests = f"   {result.count('passed')} tests" if gate.is_pytest else ""
+        print(f"{result.duration_s:8.1f} s{tests}")
+    print(f"{'all gates':<16}{time.monotonic() - begun_s:8.1f} s")
+    print(f"{passed} passed, 0 failed")
+    return 0
+
+
+def _failed(gate: Gate, result: Result, passed: int) -> int:
+    print(f"{result.duration_s:8.1f} s   FAILED\n\n{result.output}\n{gate.name}: FAILED (exit code {result.code})")
+    passed += result.count("passed")
+    print(f"{passed} passed, {max(1, result.count('failed', 'error', 'errors'))} failed")
+    return 1
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
