@@ -163,6 +163,16 @@ def test_a_swap_whose_secondary_is_no_more_ready_goes_on_here(report: object) ->
     assert bench.shown == (ALONE, TRANSIENT)
 
 
+def test_a_swap_that_ends_after_a_sleep_is_not_called_off_by_old_words() -> None:
+    """The other may have become primary while this node slept."""
+    bench = prim()
+    bench.command(Command.SWAP)
+    bench.sleep(20.0)
+    bench.hear(IDLE)
+    bench.finish()
+    assert not bench.report.active
+
+
 def test_a_primary_lost_after_the_handover_may_be_primary_so_safety_waits() -> None:
     bench = handed_over()
     bench.hear(SECONDARY)

@@ -96,7 +96,7 @@ def _hand_over(turn: Turn) -> None:
     obstacle = commands.receiver_obstacle(turn)
     if not turn.m.wanted:
         turn.be(SECOND, Readiness.TRANSIENT, "no longer primary", "swap-out")
-    elif obstacle and not commands.unfit(turn):
+    elif obstacle and turn.around.awake and not commands.unfit(turn):
         turn.begin("swap-back", f"the swap is called off: {obstacle}", severity="warning")
     else:
         until_s = turn.now_s + max(5.0, 3 * turn.around.lost_after_s)

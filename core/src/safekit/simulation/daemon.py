@@ -122,12 +122,13 @@ class Daemon(Process):
             self.later(SAVE_AGAIN_S, self._save_again)
 
     def _perform_all(self, node: engine.NodeState, actions: tuple[Action, ...], *, saved: bool) -> None:
-        self.published = engine.reports(node)
-        self.machine.watch.published(self)
+        if saved or not any(_takes_up(action) for action in actions):
+            self.published = engine.reports(node)
+            self.machine.watch.published(self)
         for action in actions:
-            if saved or not (isinstance(action, RunPipeline) and TAKES_UP & set(action.phases)):
+            if saved or not _takes_up(action):
                 self._perform(action)
-            else:
+            elif isinstance(action, RunPipeline):
                 self._refuse(action)
 
     def _refuse(self, order: RunPipeline) -> None:
@@ -196,3 +197,7 @@ class Daemon(Process):
     def idle(self) -> bool:
         report = dict(self.published).get(MODULE)
         return report is not None and report.state == "STOP" and not report.active and report.readiness != "Transient"
+
+
+def _takes_up(action: Action) -> bool:
+    return isinstance(action, RunPipeline) and bool(TAKES_UP & set(action.phases))

@@ -45,15 +45,19 @@ class Faults:
             "stuck_stop": partial(self._some, "stuck_stops"),
             "app_down": self._app_down,
             "command": self._command,
+            "swap": self._swap,
+            "prim": self._prim,
             "reconfigure": self._reconfigure,
         }
 
     def plan(self) -> float:
         """Put the scenario's faults on the schedule. Return when the last has begun."""
         scenario = self.history.scenario
-        last_s = 0.0
+        at_s = last_s = 0.0
         for _ in range(scenario.count):
-            at_s = self.rng.uniform(0.0, scenario.trouble_s)
+            soon_s = at_s + self.rng.uniform(0.0, 2 * scenario.lost_after_s)
+            now_s = at_s + self.rng.uniform(0.0, scenario.interval_s)
+            at_s = self.rng.choice((now_s, soon_s, self.rng.uniform(0.0, scenario.trouble_s)))
             kind = self.rng.choice(scenario.faults)
             self.history.schedule.after(at_s, self._kinds[kind])
             last_s = max(last_s, at_s)
@@ -64,7 +68,10 @@ class Faults:
         return self._at_work > 0
 
     def _machine(self) -> Machine:
-        return self.history.machines[self.rng.choice(self.history.scenario.nodes)]
+        """More often than not the one that matters."""
+        machines = list(self.history.machines.values())
+        primaries = [machine for machine in machines if machine.primary]
+        return self.rng.choice(self.rng.choice((machines, primaries or machines)))
 
     def _for_a_while(self, work: Work, *, least_s: float = 0.05) -> None:
         """Short, about the loss time, or long; the boundary is where the bugs are."""
@@ -194,6 +201,21 @@ class Faults:
 
     def _command(self) -> None:
         self._machine().command(self.rng.choice(COMMANDS), force=self.rng.random() < 0.2)
+
+    def _swap(self) -> None:
+        for machine in self.history.machines.values():
+            machine.command(Command.SWAP)
+
+    def _prim(self) -> None:
+        """What an operator does who sees no primary, from where he happens to look; sometimes there are two."""
+        machines = self.rng.choice(([self._machine()], list(self.history.machines.values())))
+        for machine in machines:
+            machine.command(self.rng.choice((Command.STOPSTART, Command.FAILOVER_ON)))
+            later_s = self.rng.uniform(0.0, 3 * self.history.scenario.phase_s)
+            force = self.rng.random() < 0.3
+            self.history.schedule.after(later_s, partial(machine.command, Command.PRIM, force=force))
+        if self.rng.random() < 0.5:
+            self._during(self.rng.uniform(0.0, 3.5 * self.history.scenario.phase_s), self._cut)
 
     def _reconfigure(self) -> None:
         signature = str(self.rng.randint(2, 9))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -10,7 +11,7 @@ from typing import Final
 from safekit.engine.events import Command
 from safekit.engine.module import Module
 from safekit.engine.reports import ModuleState, Readiness
-from safekit.engine.spec import Kind
+from safekit.engine.spec import IsolationPolicy, Kind
 from safekit.simulation.faults import Faults
 from safekit.simulation.machine import Machine
 from safekit.simulation.network import Network
@@ -53,15 +54,57 @@ class History:
         self.watch.begin(self.machines)
         for machine in self.machines.values():
             machine.up_to_date = machine.name == "a" or self._rng.random() < 0.5
-            self.schedule.after(self._rng.uniform(0.0, 2.0), machine.power_on)
-            self.schedule.after(self._rng.uniform(2.0, 4.0), partial(machine.command, Command.START))
+            self.schedule.after(self._rng.choice((0.0, self._rng.uniform(0.0, 2.0))), machine.power_on)
+            start_s = self._rng.choice((2.0, self._rng.uniform(2.0, 4.0)))
+            self.schedule.after(start_s, partial(machine.command, Command.START))
         self.schedule.run(self._rng.choice((1.0, 6.0)))
         until_s = self.schedule.now_s + self.faults.plan()
         self.schedule.run(until_s)
         while self.faults.at_work:
             self.schedule.run(self.schedule.now_s + 1.0)
+        if self.scenario.module.kind is Kind.MIRROR and len(self.machines) > 1 and self._rng.random() < 0.3:
+            self._survive(self._rng.choice(list(self.machines.values())))
         self._repair()
         self._settle()
+        self._stop()
+
+    def _survive(self, gone: Machine) -> None:
+        """One node is off for good; the other runs it, with the operator's word where the policy asks for it."""
+        self._repair()
+        gone.power_off()
+        self.watch.note("--", f"{gone.name} stays off")
+        left = next(machine for machine in self.machines.values() if machine is not gone)
+        self.schedule.run(self.schedule.now_s + 2 * self.scenario.lost_after_s + 2 * self.scenario.phase_s)
+        left.command(Command.START)
+        if self.scenario.module.isolation is IsolationPolicy.SAFETY or self.scenario.module.has_data:
+            self._within("it does not survive", lambda: self._rests(left))
+            left.command(Command.PRIM, force=True)
+        self._within("it does not survive", lambda: self._runs_alone(left))
+
+    def _rests(self, left: Machine) -> bool:
+        module = self._module(left)
+        return self._runs_alone(left) or (module.state is ModuleState.WAIT and module.readiness is Readiness.NOT_READY)
+
+    def _runs_alone(self, left: Machine) -> bool:
+        module = self._module(left)
+        return module.state is ModuleState.ALONE and module.readiness is Readiness.READY and left.primary
+
+    def _within(self, what: str, done: Callable[[], bool]) -> None:
+        began_s = self.schedule.now_s
+        while not done():
+            if self.schedule.now_s - began_s > self.scenario.settle_s:
+                self.watch.violated(f"{what} within {self.scenario.settle_s:.0f} s: {self._shown()}")
+            self.schedule.run(self.schedule.now_s + 0.5)
+
+    def _stop(self) -> None:
+        """The operator stops it everywhere, and then nothing runs anywhere."""
+        for machine in self.machines.values():
+            machine.command(Command.STOP)
+        self._within("it does not stop", self._is_stopped)
+
+    def _is_stopped(self) -> bool:
+        stopped = all(m.state is ModuleState.STOP and m.run is None and not m.active for m in self._modules())
+        return stopped and not any(machine.primary for machine in self.machines.values())
 
     def _repair(self) -> None:
         self.watch.note("--", "everything is repaired")
@@ -80,11 +123,7 @@ class History:
 
     def _settle(self) -> None:
         """A bounded time after the repair, all is well, and it stays so."""
-        began_s = self.schedule.now_s
-        while not self._well():
-            if self.schedule.now_s - began_s > self.scenario.settle_s:
-                self.watch.violated(f"not at rest {self.scenario.settle_s:.0f} s after the repair: {self._shown()}")
-            self.schedule.run(self.schedule.now_s + 0.5)
+        self._within("it does not come to rest", self._well)
         before = self._shown()
         self.schedule.run(self.schedule.now_s + REST_S)
         if not self._well() and not self._swaps_to_default(before):
@@ -94,10 +133,15 @@ class History:
         return self.scenario.module.default_primary is not None and before != self._shown()
 
     def _modules(self) -> list[Module]:
-        return [m.daemon.node.modules[MODULE] for m in self.machines.values() if m.daemon is not None]
+        return [self._module(machine) for machine in self.machines.values() if machine.daemon is not None]
+
+    @staticmethod
+    def _module(machine: Machine) -> Module:
+        assert machine.daemon is not None
+        return machine.daemon.node.modules[MODULE]
 
     def _shown(self) -> str:
-        names = self.scenario.nodes
+        names = [machine.name for machine in self.machines.values() if machine.daemon is not None]
         return ", ".join(
             f"{n} {m.state}/{m.readiness} ({m.reason})" for n, m in zip(names, self._modules(), strict=False)
         )

@@ -72,7 +72,7 @@ class Host(Process):
         elif phase in {Phase.STOP_PRIM, Phase.RESTART, Phase.CLEANUP} and self._checks:
             self._checks = False
             self._verdict("init", NOT_CHECKED)
-        elif phase is Phase.START_SECOND and self.machine.scenario.module.has_data:
+        elif phase is Phase.START_SECOND and self.machine.watch.runs_elsewhere(self.machine):
             self.machine.up_to_date = False
             self._say_data()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
@@ -40,12 +41,17 @@ class Machine:
         self.up_to_date = True
         self.primary = False
         """Resources of the primary are on."""
+        self.primary_until_s = -math.inf
+        self.meant_until_s = -math.inf
+        """Until when it has told the others that it is primary."""
         self.powered = False
         self.daemon: Daemon | None = None
         self.host: Host | None = None
         self.heard_s: dict[str, float] = {}
         """True time of the last heartbeat that its daemon took in, per node."""
         self.thawed_s = 0.0
+        """When it was thawed or its daemon started: what it heard before is not listening."""
+        self.woke_s = -math.inf
         self._crash_at_save = False
         self._frozen_s = 0.0
 
@@ -58,6 +64,7 @@ class Machine:
     def set_primary(self, on: bool) -> None:
         if on != self.primary:
             self.primary = on
+            self.primary_until_s = self.schedule.now_s
             self.watch.primary_changed(self)
 
     # power and processes
@@ -88,6 +95,7 @@ class Machine:
     def kill_daemon(self, *, orphan: bool = True) -> None:
         """The host gets the kernel's signal at once, when the daemon dies without the machine."""
         if self.daemon is not None:
+            self.watch.restarted(self)
             self.daemon.kill()
             self.daemon = None
         if orphan and self.host is not None:
@@ -120,7 +128,7 @@ class Machine:
         slept_s = (self.schedule.now_s - self._frozen_s) * self.rate
         noticed = slept_s > membership.sleep_s(self.scenario.membership(self.name))
         if self.daemon is not None and self.daemon.frozen and noticed:
-            self.thawed_s = self.schedule.now_s
+            self.woke_s = self.thawed_s = self.schedule.now_s
         for process in (self.daemon, self.host):
             if process is not None and process.frozen:
                 process.thaw()

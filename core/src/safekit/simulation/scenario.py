@@ -28,6 +28,8 @@ FAULTS: Final = (
     "stuck_stop",
     "app_down",
     "command",
+    "swap",
+    "prim",
     "reconfigure",
 )
 ROUGH: Final = frozenset({"host_hang", "stuck_stop", "failed_start", "app_down", "slow_disk", "failed_disk"})
@@ -97,7 +99,7 @@ def draw(seed: int) -> Scenario:
         loss=rng.choice((0.0, 0.0, 0.02, 0.1)),
         twice=rng.choice((0.0, 0.0, 0.1)),
         phase_s=phase_s,
-        save_s=rng.choice((0.001, 0.05)),
+        save_s=rng.choice((0.001, 0.05, 0.5)),
         trouble_s=rng.choice((5.0, 15.0, 30.0)),
         faults=tuple(sorted(rng.sample(FAULTS, rng.choice((1, 2, 3, 6, len(FAULTS)))))),
         count=rng.randint(1, 12),

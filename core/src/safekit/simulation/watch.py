@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -10,6 +11,7 @@ from safekit import engine
 from safekit.engine import events
 from safekit.engine.actions import Action, Explain, Phase, RunPipeline
 from safekit.engine.module import Module
+from safekit.engine.reports import ModuleState
 from safekit.engine.spec import IsolationPolicy
 from safekit.simulation.host import STARTS, STOPS
 from safekit.simulation.scenario import MODULE, Scenario
@@ -49,6 +51,7 @@ class Watch:
         self._decided: dict[str, str] = {}
         self._tenures: dict[str, Tenure] = {}
         self._must_stop: set[str] = set()
+        self._chosen: set[str] = set()
         self._saved_epoch: dict[str, int] = {}
 
     def begin(self, machines: dict[str, Machine]) -> None:
@@ -68,6 +71,7 @@ class Watch:
     def decided(
         self, daemon: Daemon, before: engine.NodeState, event: events.Event, actions: tuple[Action, ...]
     ) -> None:
+        self._note_word(daemon, event)
         for action in actions:
             if isinstance(action, Explain):
                 self._explained(daemon, action)
@@ -75,12 +79,29 @@ class Watch:
                 self._took(daemon, before.modules[MODULE], event, action)
                 self.takeovers += action.cause == "takeover"
 
+    def _note_word(self, daemon: Daemon, event: events.Event) -> None:
+        """The operator's `prim` counts while the other node is silent, and not once it was heard."""
+        name = daemon.machine.name
+        if any(peer.alive for peer in daemon.node.membership.peers.values()):
+            self._chosen.discard(name)
+        elif isinstance(event, events.CommandGiven) and event.command is events.Command.PRIM:
+            self._chosen.add(name)
+
     def _explained(self, daemon: Daemon, said: Explain) -> None:
         if self.trace is not None:
             change = f"{said.before} → {said.after}" if said.before != said.after else said.before
             self.note(daemon.machine.name, f"{change:40} {said.decision}  [{said.rule}]")
         if said.rule == "peer-lost":
             self._silence_was_real(daemon, said.decision.split()[0])
+        if said.rule == "two-primaries" and said.after.startswith("WAIT") and not said.before.startswith("WAIT"):
+            self._somebody_else_runs(daemon.machine)
+
+    def _somebody_else_runs(self, machine: Machine) -> None:
+        """Who stops in favour of another knows that the other runs, or ran a moment ago."""
+        lately_s = self.schedule.now_s - 2 * self.scenario.lost_after_s - 3.0
+        others = [other for other in self.machines.values() if other is not machine]
+        if not any(other.primary or max(other.primary_until_s, other.meant_until_s) > lately_s for other in others):
+            self.violated(f"{machine.name} stops in favour of a node that runs nothing")
 
     def _silence_was_real(self, daemon: Daemon, peer: str) -> None:
         machine = daemon.machine
@@ -94,15 +115,16 @@ class Watch:
         peer = next((node for node in self.scenario.nodes if node != name), "")
         known = daemon.node.membership.peers.get(peer)
         silent = bool(peer) and (known is None or not known.alive)
-        told = isinstance(event, events.CommandGiven) and event.command is events.Command.PRIM
         how = HEARD
         if silent and order.cause != "swap":
-            how = CHOSEN if before.chosen_alone or told else UNHEARD
+            how = CHOSEN if name in self._chosen else UNHEARD
+        if how == HEARD and peer and self.schedule.now_s - daemon.machine.woke_s < 0.9 * self.scenario.lost_after_s:
+            self.violated(f"{name} became primary by what {peer} said before {name} slept")
         if how == UNHEARD and self.scenario.module.isolation is IsolationPolicy.SAFETY:
             self.violated(f"{name} became primary while {peer} was silent, and the policy is safety")
         if silent and known is not None and known.incarnation < 0:
             self._silence_was_real(daemon, peer)
-        forced = before.chosen_by_force or (told and getattr(event, "force", False))
+        forced = before.chosen_by_force or getattr(event, "force", False)
         value = after.values.get("rfs.uptodate")
         if after.spec.has_data and not forced and (value is None or value.value != "up"):
             self.violated(f"{name} became primary though its data may lack writes")
@@ -113,6 +135,10 @@ class Watch:
     def published(self, daemon: Daemon) -> None:
         machine = daemon.machine
         report = dict(daemon.published).get(MODULE)
+        if report is not None and report.state in {ModuleState.ALONE, ModuleState.PRIM}:
+            machine.meant_until_s = math.inf
+        else:
+            machine.meant_until_s = min(machine.meant_until_s, self.schedule.now_s)
         if report is not None and machine.primary and not report.active:
             self.violated(f"{machine.name} says that nothing of the primary runs, and it does")
 
@@ -134,7 +160,7 @@ class Watch:
             self.violated(f"{name} starts as primary of epoch {order.epoch}, and that is not on its disk")
         tenure = Tenure(order.epoch, self._decided.get(name, HEARD))
         for other, earlier in self._tenures.items():
-            same = earlier.epoch == tenure.epoch and tenure.how == HEARD
+            same = earlier.epoch == tenure.epoch and tenure.how == earlier.how == HEARD
             if same or (other == name and earlier.epoch >= tenure.epoch):
                 self.violated(f"{name} is primary of epoch {tenure.epoch} after {other} was that of {earlier.epoch}")
         self._tenures[name] = tenure
@@ -145,6 +171,7 @@ class Watch:
             self._must_stop.add(machine.name)
 
     def restarted(self, machine: Machine) -> None:
+        machine.meant_until_s = min(machine.meant_until_s, self.schedule.now_s)
         self._must_stop.discard(machine.name)
 
     # what really runs
@@ -159,6 +186,9 @@ class Watch:
         elif self._both_since_s is not None:
             self.both_s += self.schedule.now_s - self._both_since_s
             self._both_since_s = None
+
+    def runs_elsewhere(self, machine: Machine) -> bool:
+        return any(other.primary for other in self.machines.values() if other is not machine)
 
     def _may_be_primary(self, machine: Machine) -> None:
         report = dict(machine.daemon.published).get(MODULE) if machine.daemon else None

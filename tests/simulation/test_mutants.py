@@ -1,0 +1,173 @@
+"""The simulator is worth what it finds: each of these broken engines is caught within a bounded number of seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from safekit.engine import commands, membership, mirror, node, progress
+from safekit.engine.durable import facts_of
+from safekit.engine.module import Turn
+from safekit.engine.reports import ModuleReport
+from safekit.simulation import run_history
+
+SEEDS = 400
+"""About 6 s for one that is not caught."""
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+MUTANTS: dict[str, Patch] = {}
+
+
+def mutant(patch: Patch) -> Patch:
+    MUTANTS[patch.__name__.replace("_", " ")] = patch
+    return patch
+
+
+def after(original: Callable[..., None], **changes: object) -> Callable[..., None]:
+    """The original, and then these fields of the module are so."""
+
+    def broken(turn: Turn, *args: object) -> None:
+        original(turn, *args)
+        turn.set(**changes)
+
+    return broken
+
+
+@mutant
+def takes_over_while_the_peer_is_active(patch: pytest.MonkeyPatch) -> None:
+    def eager(turn: Turn) -> None:
+        if turn.m.steady and turn.peer.report is not None and turn.now_s - turn.m.since_s > 2.0:
+            turn.begin("takeover", "why not")
+
+    patch.setattr(mirror, "_from_second", eager)
+
+
+@mutant
+def claims_and_does_not_wait_for_the_acknowledgement(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(mirror, "_claim", lambda turn, row, why: turn.begin(row, why))
+
+
+@mutant
+def insists_on_its_claim_although_the_peer_claims_too(patch: pytest.MonkeyPatch) -> None:
+    def stubborn(turn: Turn, row: str, why: str) -> None:
+        report = turn.peer.report
+        if not turn.around.awake:
+            return
+        if not turn.m.claim:
+            turn.set(claim=(turn.around.incarnation << 20) + turn.m.runs + 1)
+            turn.publish()
+        elif report is not None and report.acknowledged == turn.m.claim:
+            turn.begin(row, why)
+
+    patch.setattr(mirror, "_claim", stubborn)
+
+
+@mutant
+def keeps_a_claim_that_it_does_not_pursue(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(mirror, "_yield", mirror._stay)
+
+
+@mutant
+def does_not_record_that_it_is_active(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(node, "facts_of", lambda module: replace(facts_of(module), active=False))
+
+
+@mutant
+def ignores_its_own_sleep(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(membership, "overslept_s", lambda state, now_s: 0.0)
+
+
+@mutant
+def believes_after_a_sleep_what_it_hears_first(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(membership, "awake", lambda state, now_s: True)
+    patch.setattr(node, "_shaken", lambda module, lost: module)
+
+
+@mutant
+def believes_that_a_lost_host_has_stopped_everything(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(progress, "host_lost", after(progress.host_lost, active=False))
+
+
+@mutant
+def believes_that_a_stuck_stop_has_stopped(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(progress, "_stuck", after(progress._stuck, active=False))
+
+
+@mutant
+def keeps_the_epoch_of_the_primary_before(patch: pytest.MonkeyPatch) -> None:
+    original = Turn._take
+
+    def same(turn: Turn, row: object) -> None:
+        epoch = turn.m.epoch
+        original(turn, row)  # type: ignore[arg-type]
+        turn.set(epoch=max(epoch, 1))
+
+    patch.setattr(Turn, "_take", same)
+
+
+@mutant
+def takes_over_under_safety(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(mirror, "_lost_primary", lambda turn: turn.begin("takeover", "silence"))
+
+
+@mutant
+def never_loses_when_both_are_primary(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(mirror, "loses", lambda turn, report: False)
+
+
+@mutant
+def loses_to_a_node_that_only_cleans_up(patch: pytest.MonkeyPatch) -> None:
+    def any_active(turn: Turn) -> ModuleReport | None:
+        report = turn.peer.report
+        return report if report is not None and turn.peer.alive and turn.m.active and report.active else None
+
+    patch.setattr(mirror, "_other_primary", any_active)
+
+
+@mutant
+def starts_anew_after_a_failed_start_without_a_stop(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(progress, "_start_failed", lambda turn, row, event: turn.begin(row.name, "again"))
+
+
+@mutant
+def becomes_primary_without_the_data(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(commands, "unfit", lambda turn: "")
+
+
+@mutant
+def hands_over_before_it_has_stopped(patch: pytest.MonkeyPatch) -> None:
+    original = commands._swap
+
+    def hasty(turn: Turn, by: str) -> None:
+        original(turn, by)
+        if turn.m.run is not None:
+            turn.set(active=False, handover=True)
+
+    patch.setattr(commands, "_swap", hasty)
+
+
+@mutant
+def remembers_an_operators_word_that_the_peer_has_contradicted(patch: pytest.MonkeyPatch) -> None:
+    original = commands._prim
+
+    def stubborn(turn: Turn, force: bool, by: str) -> None:
+        original(turn, force, by)
+        turn.set(chosen_alone=turn.m.chosen)
+
+    def deaf(turn: Turn) -> None:
+        report = turn.peer.report
+        turn.set(acknowledged=report.claim if report is not None and turn.peer.alive else turn.m.acknowledged)
+
+    patch.setattr(commands, "_prim", stubborn)
+    patch.setattr(mirror, "_acknowledge", deaf)
+
+
+@pytest.mark.parametrize("name", list(MUTANTS))
+def test_a_broken_engine_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    MUTANTS[name](monkeypatch)
+    for seed in range(SEEDS):
+        if run_history(seed).violation:
+            return
+    raise AssertionError(f"an engine that {name} passes {SEEDS} histories")
