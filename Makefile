@@ -41,7 +41,7 @@ bench: apt $(INSTALLED) ## how long a fail-over takes, beside other software
 	$(PYTHON) tests/bench/failover.py
 
 docs: $(INSTALLED) ## the documentation, into build/site
-	$(PYTHON) -m mkdocs build --quiet --strict --config-file docs/mkdocs.yml
+	$(PYTHON) tests/repo/gates.py docs
 
 wheels: $(INSTALLED) ## a wheel of every package, into dist
 	rm -rf dist
@@ -80,7 +80,7 @@ $(PYTHON):
 $(INSTALLED): $(PYTHON)
 	mkdir -p build/stamps
 	echo "installing the pinned libraries and $(words $(PACKAGES)) packages into .venv"
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r constraints.txt
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(addprefix -e ./,$(PACKAGES))
+	$(PYTHON) -m pip install -qq --disable-pip-version-check --require-hashes --no-deps -r constraints.txt
+	$(PYTHON) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation $(addprefix -e ./,$(PACKAGES))
 	rm -f build/stamps/*
 	touch $@

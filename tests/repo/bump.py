@@ -13,11 +13,11 @@ VERSION = re.compile(r"\d+\.\d+\.\d+((a|b|rc)\d+)?")
 
 
 def bump(version: str, today: datetime.date) -> list[Path]:
-    """Return the files that changed."""
+    """Return the files that changed. What was unreleased in the changelog belongs to a new version from now on."""
+    is_new = any(package.manifest["project"]["version"] != version for package in packages())
     changed = [path for package in packages() for path in _bump_package(package, version)]
-    changelog = ROOT / "CHANGELOG.md"
     heading = f"## Unreleased\n\n## {version} ({today.isoformat()})\n"
-    return changed + _replace(changelog, r"## Unreleased\n", heading)
+    return changed + (_replace(ROOT / "CHANGELOG.md", r"## Unreleased\n", heading) if is_new else [])
 
 
 def _bump_package(package: Package, version: str) -> list[Path]:
@@ -26,7 +26,9 @@ def _bump_package(package: Package, version: str) -> list[Path]:
     for requirement in package.own_requirements:
         lockstep = f"{requirement.partition('=')[0]}=={version}"
         changed += _replace(manifest, rf'(?m)^(?!name)(.*)"{re.escape(requirement)}"', rf'\g<1>"{lockstep}"')
-    changed += _replace(package.source / "__init__.py", r'(?m)^__version__ = "[^"]*"$', f'__version__ = "{version}"')
+    init = package.source / "__init__.py"
+    if init.is_file():
+        changed += _replace(init, r'(?m)^__version__ = "[^"]*"$', f'__version__ = "{version}"')
     return sorted(set(changed))
 
 

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from workspace import ROOT, packages
 
@@ -46,14 +45,20 @@ class Result:
         lines = SUMMARY.findall(self.output)
         return sum(int(n) for n, word in COUNTS.findall(lines[-1][1]) if word in words) if lines else 0
 
+    @property
+    def failures(self) -> int:
+        """At least one when the gate failed, whatever its output says."""
+        return max(1, self.count("failed", "error", "errors")) if self.code else 0
+
 
 def gates() -> Iterator[Gate]:
     sources = tuple(f"{package.directory}/src" for package in packages())
     yield Gate("ruff check", "lint", ("-m", "ruff", "check", "--no-cache", "."))
     yield Gate("ruff format", "lint", ("-m", "ruff", "format", "--no-cache", "--check", "."))
-    yield Gate("mypy", "lint", ("-m", "mypy", *sources, "tests/repo"))
+    yield Gate("mypy", "lint", ("-m", "mypy", *sources, "tests/repo", "docs/site"))
     yield Gate("imports", "lint", ("tests/repo/contracts.py",))
     yield Gate("repository", "repo", _pytest("tests/repo"))
+    yield Gate("docs", "docs", ("-m", "mkdocs", "build", "-q", "--strict", "-f", "docs/site/mkdocs.yml"))
     yield Gate("unit: sdk", "unit", _pytest("sdk/tests"))
     yield Gate("unit: core", "unit", _pytest("core/tests"))
     yield Gate("unit: plugins", "unit", _pytest("plugins"))
@@ -83,7 +88,7 @@ def run(gate: Gate) -> Result:
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, "COLUMNS": "120", "NO_COLOR": "1"},
+            env={**os.environ, "COLUMNS": "120", "NO_COLOR": "1", "NO_MKDOCS_2_WARNING": "1"},
         )
         code = _wait(process)
     return Result(code, log.read_text(errors="replace"), time.monotonic() - begun_s)
@@ -100,37 +105,35 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("groups", nargs="*", help="lint, repo, unit, system; all of them when none is named")
-    groups = set(parser.parse_args().groups)
+    parser.add_argument("groups", nargs="*", help="lint, repo, docs, unit, system; all of them when none is named")
+    parser.add_argument("--keep-going", action="store_true", help="do not stop at the first gate that fails")
+    asked = parser.parse_args()
     begun_s = time.monotonic()
-    passed = 0
+    passed = failed = 0
     for gate in gates():
-        if groups and gate.group not in groups:
+        if asked.groups and gate.group not in asked.groups:
             continue
-        print(f"{gate.name:<16}", end="", flush=True)
-        try:
-            result = run(gate)
-        except subprocess.TimeoutExpired:
-            result = Result(124, f"longer than {GATE_S:g} s; see {_shown(LOGS)}", GATE_S)
-        if result.code != 0:
-            return _failed(gate, result, passed)
+        result = _run_and_tell(gate)
         passed += result.count("passed")
-        tests = f"   {result.count('passed')} tests" if gate.is_pytest else ""
-        print(f"{result.duration_s:8.1f} s{tests}")
-    print(f"{'all gates':<16}{time.monotonic() - begun_s:8.1f} s")
-    print(f"{passed} passed, 0 failed")
-    return 0
+        failed += result.failures
+        if failed and not asked.keep_going:
+            break
+    print(f"{'all of it':<16}{time.monotonic() - begun_s:8.1f} s")
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
 
 
-def _failed(gate: Gate, result: Result, passed: int) -> int:
-    print(f"{result.duration_s:8.1f} s   FAILED\n\n{result.output}\n{gate.name}: FAILED (exit code {result.code})")
-    passed += result.count("passed")
-    print(f"{passed} passed, {max(1, result.count('failed', 'error', 'errors'))} failed")
-    return 1
-
-
-def _shown(path: Path) -> str:
-    return str(path.relative_to(ROOT))
+def _run_and_tell(gate: Gate) -> Result:
+    print(f"{gate.name:<16}", end="", flush=True)
+    try:
+        result = run(gate)
+    except subprocess.TimeoutExpired:
+        result = Result(124, f"longer than {GATE_S:g} s; see {LOGS.relative_to(ROOT)}", GATE_S)
+    tests = f"   {result.count('passed')} tests" if gate.is_pytest else ""
+    print(f"{result.duration_s:8.1f} s{tests}{'   FAILED' if result.code else ''}", flush=True)
+    if result.code:
+        print(f"\n{result.output}\n{gate.name} FAILED (exit code {result.code})\n")
+    return result
 
 
 if __name__ == "__main__":
