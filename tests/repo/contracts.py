@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from importlinter.cli import lint_imports
@@ -43,13 +43,13 @@ def _lines(settings: dict[str, Any]) -> Iterator[str]:
         yield from (f"{key} = {json.dumps(value)}" for key, value in contract.items())
 
 
-def main() -> int:
+def check(root: Path) -> int:
+    """0 when the sources below this root keep every contract."""
     CONFIG.parent.mkdir(exist_ok=True)
     CONFIG.write_text(as_toml(config()) + "\n")
-    os.chdir(ROOT)
-    sys.path[:0] = [str(package.path / "src") for package in packages()]
+    sys.path[:0] = [str(root / package.directory / "src") for package in packages()]
     return int(lint_imports(config_filename=str(CONFIG), no_cache=True, no_logo=True))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(check(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT))

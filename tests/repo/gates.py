@@ -16,8 +16,11 @@ from dataclasses import dataclass
 from workspace import ROOT, packages
 
 LOGS = ROOT / "build" / "gates"
+PROGRAMS = ("docs/site", "tests", "tests/bench", "tests/demo", "tests/repo")
+"""Folders with code that is no package's; it is typed as strictly."""
 GATE_S = 2400.0
 """No gate may take longer; it is killed with all that it started."""
+PYTEST = ("-m", "pytest", "-q", "--continue-on-collection-errors", "-m")
 COUNTS = re.compile(r"(\d+) (passed|failed|errors?)\b")
 SUMMARY = re.compile(r"^(=+ )?(\d+ (passed|failed|error).* in [0-9.]+s)", re.MULTILINE)
 
@@ -52,10 +55,11 @@ class Result:
 
 
 def gates() -> Iterator[Gate]:
-    sources = tuple(f"{package.directory}/src" for package in packages())
+    sources = [f"{package.directory}/src" for package in packages()]
+    sources += [str(path.relative_to(ROOT)) for place in PROGRAMS for path in sorted(ROOT.glob(f"{place}/*.py"))]
     yield Gate("ruff check", "lint", ("-m", "ruff", "check", "--no-cache", "."))
     yield Gate("ruff format", "lint", ("-m", "ruff", "format", "--no-cache", "--check", "."))
-    yield Gate("mypy", "lint", ("-m", "mypy", *sources, "tests/repo", "docs/site"))
+    yield Gate("mypy", "lint", ("-m", "mypy", *sources))
     yield Gate("imports", "lint", ("tests/repo/contracts.py",))
     yield Gate("repository", "repo", _pytest("tests/repo"))
     yield Gate("docs", "docs", ("-m", "mkdocs", "build", "-q", "--strict", "-f", "docs/site/mkdocs.yml"))
@@ -65,11 +69,11 @@ def gates() -> Iterator[Gate]:
     if _tests("tests/simulation"):
         yield Gate("simulation", "unit", _pytest("tests/simulation"))
     if _tests("tests/system"):
-        yield Gate("system", "system", ("-m", "pytest", "-q", "-m", "system", "core", "sdk", "plugins", "tests"))
+        yield Gate("system", "system", (*PYTEST, "system", "core", "sdk", "plugins", "tests"))
 
 
 def _pytest(directory: str) -> tuple[str, ...]:
-    return ("-m", "pytest", "-q", "-m", "not system", directory)
+    return (*PYTEST, "not system", directory)
 
 
 def _tests(directory: str) -> bool:
