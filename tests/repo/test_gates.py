@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import re
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import bump
@@ -13,6 +15,7 @@ import gates
 import pytest
 import requirements
 import workspace
+from packaging.specifiers import SpecifierSet
 from workspace import ROOT, Package
 
 
@@ -61,6 +64,12 @@ def test_what_is_pinned_is_what_is_asked_for() -> None:
     pins = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
     asked = {workspace.distribution(one) for one in requirements.requirements()}
     assert asked - pins == set(), "make constraints"
+
+
+def test_what_is_pinned_runs_on_the_python_of_debian_12() -> None:
+    pins = re.findall(r"^([a-z0-9-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    wanted = {name: metadata.metadata(name)["Requires-Python"] or "" for name in pins}
+    assert {name: python for name, python in wanted.items() if "3.11.2" not in SpecifierSet(python)} == {}
 
 
 @pytest.fixture
