@@ -66,18 +66,12 @@ def gates() -> Iterator[Gate]:
     yield Gate("unit: sdk", "unit", _pytest("sdk/tests"))
     yield Gate("unit: core", "unit", _pytest("core/tests"))
     yield Gate("unit: plugins", "unit", _pytest("plugins"))
-    if _tests("tests/simulation"):
-        yield Gate("simulation", "unit", _pytest("tests/simulation"))
-    if _tests("tests/system"):
-        yield Gate("system", "system", (*PYTEST, "system", "core", "sdk", "plugins", "tests"))
+    yield Gate("simulation", "unit", _pytest("tests/simulation"))
+    yield Gate("system", "system", (*PYTEST, "system", "core", "sdk", "plugins", "tests"))
 
 
 def _pytest(directory: str) -> tuple[str, ...]:
     return (*PYTEST, "not system", directory)
-
-
-def _tests(directory: str) -> bool:
-    return any((ROOT / directory).rglob("test_*.py"))
 
 
 def run(gate: Gate) -> Result:
