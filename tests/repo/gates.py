@@ -67,7 +67,8 @@ def gates() -> Iterator[Gate]:
     yield Gate("unit: core", "unit", _pytest("core/tests"))
     yield Gate("unit: plugins", "unit", _pytest("plugins"))
     yield Gate("simulation", "unit", _pytest("tests/simulation"))
-    yield Gate("system", "system", (*PYTEST, "system", "core", "sdk", "plugins", "tests"))
+    system = ("tests/system",) if (ROOT / "tests/system").is_dir() else ()
+    yield Gate("system", "system", (*PYTEST, "system", "core", "sdk", "plugins", *system))
 
 
 def _pytest(directory: str) -> tuple[str, ...]:
