@@ -51,7 +51,7 @@ wheels: $(INSTALLED) ## a wheel of every package, into dist
 bump: $(INSTALLED) ## make bump VERSION=1.2.3: one version for all packages
 	$(PYTHON) tests/repo/bump.py "$(VERSION)"
 
-constraints: $(PYTHON) ## pin the newest versions of all that is not ours
+constraints: .venv/made ## pin the newest versions of all that is not ours
 	mkdir -p build
 	$(PYTHON) tests/repo/requirements.py > build/requirements.in
 	$(PYTHON) -c 'import piptools' 2>/dev/null || $(PYTHON) -m pip install --quiet pip-tools
@@ -74,10 +74,16 @@ apt:
 	mkdir -p build
 	{ apt-get -qq -o DPkg::Lock::Timeout=300 update && apt-get -qq -y -o DPkg::Lock::Timeout=300 install --no-install-recommends $$missing; } >build/apt.log 2>&1 </dev/null || { cat build/apt.log; exit 1; }
 
-$(PYTHON):
-	$(or $(shell command -v python3.11),python3) -m venv --clear .venv
+# A .venv whose Python is gone, or that was copied from elsewhere, is made anew.
+ifneq ($(shell .venv/bin/python -c '' 2>/dev/null && echo works),works)
+.PHONY: .venv/made
+endif
 
-$(INSTALLED): $(PYTHON)
+.venv/made:
+	$$(command -v python3.11 || command -v python3) -m venv --clear .venv
+	touch $@
+
+$(INSTALLED): .venv/made
 	mkdir -p build/stamps
 	echo "installing the pinned libraries and $(words $(PACKAGES)) packages into .venv"
 	$(PYTHON) -m pip install -qq --disable-pip-version-check --require-hashes --no-deps -r constraints.txt
