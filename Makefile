@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .SILENT:
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 
 APT_TEST := apache2 ca-certificates curl gcc git iproute2 iputils-arping iputils-ping libc6-dev libnftables1 make nftables procps python3-venv util-linux
 APT_BENCH := apache2-utils fio haproxy keepalived tcpdump wrk
@@ -18,7 +19,7 @@ INSTALLED := build/stamps/$(shell { pwd; cat $(MANIFESTS); } | sha256sum | cut -
 help: ## this list
 	sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
 
-test: apt $(INSTALLED) ## every gate: what CI runs
+test: $(INSTALLED) ## every gate: what CI runs
 	$(PYTHON) tests/repo/gates.py
 
 lint: $(INSTALLED) ## ruff, mypy, import contracts
@@ -30,14 +31,14 @@ repo: $(INSTALLED) ## rules of the repository
 unit: $(INSTALLED) ## tests of core, SDK and plugins
 	$(PYTHON) tests/repo/gates.py unit
 
-system: apt $(INSTALLED) ## real nodes in network namespaces
+system: $(INSTALLED) ## real nodes in network namespaces
 	$(PYTHON) tests/repo/gates.py system
 
-demo: apt $(INSTALLED) ## a highly available Apache, and a crash
+demo: $(INSTALLED) ## a highly available Apache, and a crash
 	$(PYTHON) tests/demo/failover.py
 
 bench: APT_TEST += $(APT_BENCH)
-bench: apt $(INSTALLED) ## how long a fail-over takes, beside other software
+bench: $(INSTALLED) ## how long a fail-over takes, beside other software
 	$(PYTHON) tests/bench/failover.py
 
 docs: $(INSTALLED) ## the documentation, into build/site
@@ -66,20 +67,22 @@ clean: ## what was built, and caches
 
 # Services that Debian starts when it installs them are not started: RUNLEVEL=1.
 apt:
-	missing=$$(for package in $(APT_TEST); do dpkg-query -Wf '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || echo $$package; done)
+	installed=$$(dpkg-query -Wf '$${Package} $${Status}\n' $(APT_TEST) 2>/dev/null | sed -n 's/ install ok installed$$//p') || true
+	missing=$$(comm -23 <(printf '%s\n' $(APT_TEST) | sort) <(sort <<<"$$installed"))
 	[ -z "$$missing" ] && exit
-	[ "$$(id -u)" = 0 ] || { echo "missing: $$missing; run this as root" >&2; exit 1; }
+	[ "$$(id -u)" = 0 ] || { echo "missing:" $$missing "- run this as root" >&2; exit 1; }
 	echo "installing" $$missing
-	export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+	export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 LOCK=DPkg::Lock::Timeout=300
 	mkdir -p build
-	{ apt-get -qq -o DPkg::Lock::Timeout=300 update && apt-get -qq -y -o DPkg::Lock::Timeout=300 install --no-install-recommends $$missing; } >build/apt.log 2>&1 </dev/null || { cat build/apt.log; exit 1; }
+	{ apt-get -qq -o $$LOCK update && apt-get -qq -y -o $$LOCK install --no-install-recommends $$missing; } >build/apt.log 2>&1 </dev/null \
+	  || { cat build/apt.log; exit 1; }
 
 # A .venv whose Python is gone, or that was copied from elsewhere, is made anew.
 ifneq ($(shell .venv/bin/python -c '' 2>/dev/null && echo works),works)
 .PHONY: .venv/made
 endif
 
-.venv/made:
+.venv/made: | apt
 	$$(command -v python3.11 || command -v python3) -m venv --clear .venv
 	touch $@
 
