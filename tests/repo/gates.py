@@ -62,7 +62,7 @@ def gates() -> Iterator[Gate]:
     yield Gate("mypy", "lint", ("-m", "mypy", *sources))
     yield Gate("imports", "lint", ("tests/repo/contracts.py",))
     yield Gate("repository", "repo", _pytest("tests/repo"))
-    yield Gate("docs", "docs", ("-m", "mkdocs", "build", "-q", "--strict", "-f", "docs/site/mkdocs.yml"))
+    yield Gate("docs", "docs", ("-m", "mkdocs", "build", "--strict", "-f", "docs/site/mkdocs.yml"))
     yield Gate("unit: sdk", "unit", _pytest("sdk/tests"))
     yield Gate("unit: core", "unit", _pytest("core/tests"))
     yield Gate("unit: plugins", "unit", _pytest("plugins"))

@@ -13,7 +13,6 @@ from workspace import ROOT, packages, tracked
 LIBRARIES = {
     "nftables": ({"nftables", "pynftables"}, "libnftables"),
     "FUSE": ({"fuse", "pyfuse3", "llfuse", "mfusepy", "refuse"}, "/dev/fuse"),
-    "systemd": ({"systemd", "cysystemd", "sdnotify"}, "NOTIFY_SOCKET"),
 }
 """Modules that give access to it, and what one finds in the code that goes without them."""
 

@@ -22,10 +22,9 @@ TOP = {
     "sdk",
     "tests",
 }
-HOSTS = re.compile("|".join(map(re.escape, (".".join(parts) for parts in (
-    ("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"), ("debian", "org"), ("golang", "org"), ("crates", "io"),
-)))))  # fmt: skip
-MACHINE = re.compile(r"(?<![\w}.*$-])/(?:work|root/\.\w+|home/\w+)/")
+HOSTS = re.compile(r"\b(pypi|pythonhosted|npmjs|debian|golang|crates)\.(org|io)\b")
+"""Where packages come from is the machine's setting, and may be a mirror."""
+MACHINE = re.compile(r"(?<![\w}.*$-])/(?:work|root|home/\w+)/")
 """Paths of the machine that something was written on."""
 BUILT = re.compile(r".*\.(pyc|so|o|whl|lock|tar|gz|zip|log|sqlite|db)|.*\.egg-info|dist|build|__pycache__|node_modules")
 
