@@ -42,6 +42,11 @@ def namespaces_in_use() -> Iterator[str]:
                 yield from namespaces(pid)
 
 
+def cgroups(lab: Lab) -> list[Path]:
+    root = cgroup_root()
+    return list(root.glob(f"safekit-lab.{lab.name}.*")) if root else []
+
+
 def inits(lab: Lab) -> list[int]:
     return [status.pid for status in lab.statuses() if status.pid is not None]
 
@@ -61,7 +66,7 @@ def test_after_kill_9_of_the_keeper_nothing_is_left(lab_dir: Path, eventually: E
     assert state.labs() == []
     assert lab.name in state.sweep()
     assert not (lab_dir / lab.name).exists()
-    eventually(lambda: not list((cgroup_root() or Path("/nonexistent")).glob(f"safekit-lab.{lab.name}.*")))
+    eventually(lambda: not state.sweep() and not cgroups(lab))
 
 
 def test_after_down_nothing_is_left(lab_dir: Path) -> None:
@@ -72,7 +77,7 @@ def test_after_down_nothing_is_left(lab_dir: Path) -> None:
     assert not any(map(runs, pids))
     assert (host_mounts(), host_links()) == (mounts, links)
     assert not (lab_dir / lab.name).exists()
-    assert not list((cgroup_root() or Path("/nonexistent")).glob(f"safekit-lab.{lab.name}.*"))
+    assert not cgroups(lab)
     lab.down()
 
 

@@ -65,15 +65,15 @@ def up(
 def down(name: Name = "lab") -> None:
     """Take a lab down: every process, mount and interface of it is gone."""
     with errors_for_people():
-        safekit_lab.Lab.find(name).down()
+        if name not in _sweep():
+            safekit_lab.Lab.find(name).down()
 
 
 @app.command("list")
 def list_(output: Output = Format.TABLE) -> None:
     """The labs that are up, and their nodes. Sweeps what a killed lab left."""
     with errors_for_people():
-        for swept in state.sweep():
-            print(f"swept what was left of lab {swept}: its keeper had died", file=sys.stderr)
+        _sweep()
         show([row for folder in state.labs() for row in _rows(safekit_lab.Lab.find(folder.name))], output)
 
 
@@ -137,6 +137,13 @@ def probe(
         with run, suppress(KeyboardInterrupt):
             run.result()
         show_summary(run.result().summary, output)
+
+
+def _sweep() -> list[str]:
+    swept = state.sweep()
+    for name in swept:
+        print(f"swept what was left of lab {name}: its keeper had died", file=sys.stderr)
+    return swept
 
 
 def _rows(lab: "Lab") -> list[Row]:

@@ -11,6 +11,7 @@ from .error import LabError
 
 _SETTLE_S = 5.0
 _POLL_S = 0.002
+_PREFIX = "safekit-lab."
 _GONE = (FileNotFoundError, ProcessLookupError)
 
 
@@ -24,22 +25,35 @@ def cgroup_root() -> Path | None:
     return None
 
 
+def lab_cgroup(lab: str) -> Path | None:
+    """A new group for a lab, named after this process so that sweep_cgroups() knows when it is no longer needed."""
+    root = cgroup_root()
+    group = root / f"{_PREFIX}{lab}.{os.getpid()}" if root else None
+    return group if group and make_cgroup(group) else None
+
+
 def make_cgroup(path: Path) -> bool:
     """False where the hierarchy refuses it, as in most containers."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(exist_ok=True)
     except OSError:
         return False
     return True
 
 
 def remove_cgroup(path: Path) -> None:
-    """Remove the group and those below it; a group that still has processes stays for the next sweep."""
-    if not path.is_dir():
-        return
+    """Remove the group and those below it. One in which a process is still dying stays, for sweep_cgroups()."""
     for folder, _, _ in os.walk(path, topdown=False):
         with suppress(OSError):
             Path(folder).rmdir()
+
+
+def sweep_cgroups() -> None:
+    """Remove the groups whose maker has ended."""
+    root = cgroup_root()
+    for group in root.glob(f"{_PREFIX}*") if root else ():
+        if not _is_alive(int(group.name.rpartition(".")[2])):
+            remove_cgroup(group)
 
 
 def join_cgroup(path: Path, pid: int) -> None:
@@ -72,13 +86,17 @@ def processes(init_pid: int) -> Iterator[int]:
         return
     for pid in sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()):
         with suppress(*_GONE, PermissionError):
-            if Path(f"/proc/{pid}/ns/pid").readlink() == namespace and not _has_ended(pid):
+            if Path(f"/proc/{pid}/ns/pid").readlink() == namespace and _is_alive(pid):
                 yield pid
 
 
-def _has_ended(pid: int) -> bool:
-    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    return state in "ZX"
+def _is_alive(pid: int) -> bool:
+    """A process that only waits to be collected is not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except _GONE:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def _adopt_strays(init_pid: int, cgroup: Path) -> bool:

@@ -127,6 +127,7 @@ def claim(name: str) -> tuple[LabDir, int]:
 
 def sweep() -> list[str]:
     """Remove what labs left whose keeper was killed; return their names."""
+    freezer.sweep_cgroups()
     base = base_dir()
     if not base.is_dir():
         return []
@@ -144,8 +145,6 @@ def release(folder: LabDir) -> None:
 
 
 def _remove(folder: LabDir) -> None:
-    if folder.cgroup_link.is_symlink():
-        freezer.remove_cgroup(folder.cgroup_link.readlink())
     if folder.disks_link.is_symlink():
         shutil.rmtree(folder.disks_link.readlink(), ignore_errors=True)
     if folder.path.is_dir():

@@ -117,12 +117,13 @@ class World:
 
     def destroy(self) -> None:
         self._kill([node for node in self._nodes.values() if node.pid is not None])
+        if self._folder.cgroup_link.is_symlink():
+            freezer.remove_cgroup(self._folder.cgroup_link.readlink())
         rootfs.leave_keeper(self._folder.mounts)
 
     def _make_cgroup(self) -> None:
-        root = freezer.cgroup_root()
-        group = root / f"safekit-lab.{self._spec.name}.{os.getpid()}" if root else None
-        if group is not None and freezer.make_cgroup(group):
+        group = freezer.lab_cgroup(self._spec.name)
+        if group is not None:
             self._folder.cgroup_link.symlink_to(group)
 
     def _node(self, name: str) -> Node:
