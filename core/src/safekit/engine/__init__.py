@@ -2,11 +2,12 @@
 
 from safekit.engine.durable import Durable
 from safekit.engine.node import NodeState, durable, new_node, next_deadline, reports, restore, step
-from safekit.engine.view import heard, peers, view
+from safekit.engine.view import awaited, heard, peers, view
 
 __all__ = [
     "Durable",
     "NodeState",
+    "awaited",
     "durable",
     "heard",
     "new_node",

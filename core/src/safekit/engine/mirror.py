@@ -42,6 +42,8 @@ def _acknowledge(turn: Turn) -> None:
     to be primary while the peer was silent needs the peer's word all the same once it is heard."""
     if turn.peer.alive:
         turn.set(chosen_alone=False)
+    if turn.peer.active and not turn.m.active:
+        turn.set(incumbent=False)
     report = turn.peer.report
     claim = report.claim if report is not None and turn.peer.alive else turn.m.acknowledged
     if claim != turn.m.acknowledged:
@@ -224,6 +226,8 @@ def _alone_or_wait(turn: Turn) -> None:
             f"{peer} cannot be heard, and the policy is availability",
             considered=("wait: the policy `isolation: safety` would",),
         )
+    elif turn.m.incumbent and not turn.m.acknowledged:
+        turn.begin("become-alone", f"it was primary here; {peer} is silent, and cannot have become it since")
     else:
         _stay(
             turn,

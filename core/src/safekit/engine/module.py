@@ -59,6 +59,8 @@ class Module:
     # of this incarnation
     leaving: bool = False
     """The daemon ends: stop, whatever is desired."""
+    incumbent: bool = False
+    """It was primary in this incarnation, and since then nobody else can have become it with its word."""
     took_over: bool = False
     doubtful: bool = False
     handover: bool = False
@@ -280,6 +282,7 @@ class Turn:
         self.set(
             epoch=max(self.m.epoch, seen) + 1,
             was_primary=True,
+            incumbent=True,
             active=True,
             doubtful=False,
             chosen=False,

@@ -12,7 +12,7 @@ from safekit.engine.membership import Membership
 from safekit.engine.module import HostState, Module, PeerView, Surroundings, Turn, Value, report
 from safekit.engine.reports import ModuleReport
 from safekit.engine.spec import BootPolicy, Kind, ModuleSpec
-from safekit.engine.transitions import STOP
+from safekit.engine.transitions import PRIMARY, STOP
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,9 @@ def _woke(node: NodeState, slept_s: float, actions: list[Action]) -> NodeState:
 def _shaken(module: Module, lost: bool) -> Module:
     """After a sleep: nothing that was acknowledged before holds, and a primary that was lost doubts itself."""
     doubtful = module.doubtful or (lost and module.active and module.spec.kind is Kind.MIRROR)
+    incumbent = module.incumbent and module.state in PRIMARY
     runs = module.runs + 1 if module.claim else module.runs
-    return replace(module, doubtful=doubtful, claim=0, runs=runs)
+    return replace(module, doubtful=doubtful, incumbent=incumbent, claim=0, runs=runs)
 
 
 def _noted(node: NodeState, decision: str, rule: str, severity: str = "info") -> Explain:
@@ -226,7 +227,7 @@ def _learn_epoch(turn: Turn) -> None:
     """Another was primary since: its epoch is the one to exceed. An active node keeps its own until they met."""
     report = turn.peer.report
     if report is not None and report.epoch > turn.m.epoch and not turn.m.active:
-        turn.set(epoch=report.epoch, was_primary=False)
+        turn.set(epoch=report.epoch, was_primary=False, incumbent=False)
 
 
 def _take_in(turn: Turn, event: Event) -> None:

@@ -100,6 +100,7 @@ def _hand_over(turn: Turn) -> None:
         turn.begin("swap-back", f"the swap is called off: {obstacle}", severity="warning")
     else:
         until_s = turn.now_s + max(5.0, 3 * turn.around.lost_after_s)
+        turn.set(incumbent=False)
         turn.begin("swapped-out", f"handed over to {turn.peer.node}")
         turn.set(handover=True, handover_until_s=until_s)
 
@@ -187,6 +188,7 @@ def _stop_reason(turn: Turn) -> str:
 
 def _from_stop(turn: Turn) -> bool:
     if not turn.m.wanted:
+        turn.set(incumbent=False)
         turn.drop_host()
     elif not paused(turn):
         turn.set(again=False)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from safekit.engine.module import Module
 from safekit.engine.node import NodeState
 from safekit.engine.reports import ModuleReport
+from safekit.engine.spec import Kind
+from safekit.engine.transitions import SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,21 @@ def peers(node: NodeState, now_s: float) -> tuple[PeerStatus, ...]:
         )
         for peer in node.membership.peers.values()
     )
+
+
+def awaited(node: NodeState) -> tuple[str, ...]:
+    """Modules that stopped here and whose peer can only take them over with this node's acknowledgement: a daemon
+    that ends before it has given it leaves them to the isolation policy."""
+    return tuple(name for name, module in sorted(node.modules.items()) if _is_awaited(node, module))
+
+
+def _is_awaited(node: NodeState, module: Module) -> bool:
+    others = [node.membership.peers.get(name) for name in module.spec.nodes if name != node.name]
+    for peer in others:
+        report = peer.modules.get(module.spec.name) if peer is not None and peer.alive else None
+        if report is not None and not report.active and (report.claim or report.state is SECOND):
+            return module.spec.kind is Kind.MIRROR and not module.active
+    return False
 
 
 def heard(node: NodeState) -> tuple[tuple[str, int], ...]:

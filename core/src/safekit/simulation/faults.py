@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from safekit.simulation.schedule import Work
 
 COMMANDS: Final = tuple(command for command in Command if command is not Command.SHUTDOWN)
-DAEMON_STOP_S: Final = 8.0
-"""How long systemd lets a daemon stop its modules."""
 
 
 class Faults:
@@ -146,15 +144,14 @@ class Faults:
         self._for_a_while(machine.start_daemon, least_s=1.2 * self.history.scenario.phase_s + 0.1)
 
     def _daemon_stop(self) -> None:
+        self._at_work += 1
         machine = self._machine()
-        if machine.daemon is not None:
-            machine.command(Command.SHUTDOWN)
-            self._during(DAEMON_STOP_S, partial(self._daemon_stopped, machine))
+        machine.shut_down(partial(self._daemon_stopped, machine))
 
     def _daemon_stopped(self, machine: Machine) -> None:
-        machine.note("safekitd ends")
         machine.kill_daemon()
         self._for_a_while(machine.start_daemon, least_s=1.2 * self.history.scenario.phase_s + 0.1)
+        self._at_work -= 1
 
     def _freeze(self) -> None:
         machine = self._machine()

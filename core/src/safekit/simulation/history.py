@@ -13,6 +13,7 @@ from safekit.engine.module import Module
 from safekit.engine.reports import ModuleState, Readiness
 from safekit.engine.spec import IsolationPolicy, Kind
 from safekit.simulation.faults import Faults
+from safekit.simulation.host import SYNC_S
 from safekit.simulation.machine import Machine
 from safekit.simulation.network import Network
 from safekit.simulation.scenario import MODULE, Scenario, draw
@@ -71,6 +72,9 @@ class History:
     def _survive(self, gone: Machine) -> None:
         """One node is off for good; the other runs it, with the operator's word where the policy asks for it."""
         self._repair()
+        if self._rng.random() < 0.5:
+            self._leave(gone)
+            return
         gone.power_off()
         self.watch.note("--", f"{gone.name} stays off")
         left = next(machine for machine in self.machines.values() if machine is not gone)
@@ -80,6 +84,15 @@ class History:
             self._within("it does not survive", lambda: self._rests(left))
             left.command(Command.PRIM, force=True)
         self._within("it does not survive", lambda: self._runs_alone(left))
+
+    def _leave(self, gone: Machine) -> None:
+        """One node is shut down; the other runs it without anybody's word, whatever the policy."""
+        self._within("it does not come to rest", self._well)
+        self.schedule.run(self.schedule.now_s + 1.5 * SYNC_S)
+        gone.shut_down(gone.power_off)
+        self.schedule.run(self.schedule.now_s + 0.1)
+        left = next(machine for machine in self.machines.values() if machine is not gone)
+        self._within("it does not go on", lambda: not gone.powered and self._runs_alone(left))
 
     def _rests(self, left: Machine) -> bool:
         module = self._module(left)

@@ -13,13 +13,14 @@ from safekit.engine.spec import ModuleSpec
 from safekit.simulation.daemon import Daemon
 from safekit.simulation.host import Host
 from safekit.simulation.scenario import MODULE, Ills, Scenario
-from safekit.simulation.schedule import Schedule
+from safekit.simulation.schedule import Schedule, Work
 
 if TYPE_CHECKING:
     from safekit.simulation.network import Network
     from safekit.simulation.watch import Watch
 
 ORPHAN_S = 3.0
+SHUT_DOWN_S = 10.0
 
 
 class Machine:
@@ -100,6 +101,20 @@ class Machine:
             self.daemon = None
         if orphan and self.host is not None:
             self.host.deliver(partial(self.host.orphan, "the daemon is gone"))
+
+    def shut_down(self, then: Work) -> None:
+        """Stop the modules, give the peer the word it waits for, end; within the time that systemd gives."""
+        self.command(events.Command.SHUTDOWN)
+        self._await_end(self.daemon, self.schedule.now_s + SHUT_DOWN_S, then)
+
+    def _await_end(self, daemon: Daemon | None, until_s: float, then: Work) -> None:
+        if daemon is not None and daemon.alive and self.schedule.now_s < until_s:
+            if daemon.frozen or not daemon.idle or engine.awaited(daemon.node):
+                self.schedule.after(0.05, partial(self._await_end, daemon, until_s, then))
+                return
+            self.note("safekitd ends")
+            self.kill_daemon()
+        then()
 
     def freeze(self) -> None:
         self.note("frozen")

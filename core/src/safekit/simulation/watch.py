@@ -52,6 +52,8 @@ class Watch:
         self._tenures: dict[str, Tenure] = {}
         self._must_stop: set[str] = set()
         self._chosen: set[str] = set()
+        self._last = ("", 0)
+        """Who decided last to be primary, and in which incarnation."""
         self._saved_epoch: dict[str, int] = {}
 
     def begin(self, machines: dict[str, Machine]) -> None:
@@ -118,9 +120,11 @@ class Watch:
         how = HEARD
         if silent and order.cause != "swap":
             how = CHOSEN if name in self._chosen else UNHEARD
+            if self._safety and (self._last == (name, daemon.incarnation) or self._chosen_elsewhere(name)):
+                how = HEARD  # it goes on with what it was; nobody was primary in between, but by an operator's word
         if how == HEARD and peer and self.schedule.now_s - daemon.machine.woke_s < 0.9 * self.scenario.lost_after_s:
             self.violated(f"{name} became primary by what {peer} said before {name} slept")
-        if how == UNHEARD and self.scenario.module.isolation is IsolationPolicy.SAFETY:
+        if how == UNHEARD and self._safety:
             self.violated(f"{name} became primary while {peer} was silent, and the policy is safety")
         if silent and known is not None and known.incarnation < 0:
             self._silence_was_real(daemon, peer)
@@ -129,6 +133,14 @@ class Watch:
         if after.spec.has_data and not forced and (value is None or value.value != "up"):
             self.violated(f"{name} became primary though its data may lack writes")
         self._decided[name] = how
+        self._last = (name, daemon.incarnation)
+
+    @property
+    def _safety(self) -> bool:
+        return self.scenario.module.isolation is IsolationPolicy.SAFETY
+
+    def _chosen_elsewhere(self, name: str) -> bool:
+        return any(tenure.how == CHOSEN for other, tenure in self._tenures.items() if other != name)
 
     # what the daemon does
 
@@ -198,9 +210,7 @@ class Watch:
     def _both(self, running: list[str]) -> None:
         self._both_since_s = self.schedule.now_s
         hows = {self._tenures[name].how for name in running if name in self._tenures}
-        allowed = {CHOSEN}
-        if self.scenario.module.isolation is IsolationPolicy.AVAILABILITY:
-            allowed = {CHOSEN, UNHEARD}
+        allowed = {CHOSEN} if self._safety else {CHOSEN, UNHEARD}
         if not hows & allowed:
             told = ", ".join(f"{name} ({self._tenures[name].how})" for name in running if name in self._tenures)
             self.violated(f"both run the primary: {told}")
