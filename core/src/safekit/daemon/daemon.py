@@ -153,9 +153,6 @@ class Daemon:
     def _perform(self, action: Action) -> None:
         match action:
             case actions.RunPipeline():
-                if "takeover" in action.cause:
-                    arguments = {"module": action.module, "epoch": action.epoch, "why": action.cause}
-                    self._tell_observers(action.module, "failover_started", arguments)
                 self.hosts.run(action)
             case actions.StartHost():
                 self.hosts.begin(action.module)
@@ -172,16 +169,8 @@ class Daemon:
         fields = {"module": decision.module, "rule": decision.rule, "before": decision.before, "after": decision.after}
         log.info(decision.decision, severity=decision.severity, **{k: v for k, v in fields.items() if v})
         if decision.before != decision.after:
-            arguments = {
-                "module": decision.module,
-                "before": decision.before,
-                "after": decision.after,
-                "why": decision.decision,
-            }
-            self._tell_observers(decision.module, "state_changed", arguments)
-
-    def _tell_observers(self, module: str, hook: str, arguments: dict[str, Any]) -> None:
-        self.hosts.notify(module, Notify(hook=hook, arguments={**arguments, "node": self.configuration.node}))
+            change = {"before": decision.before, "after": decision.after, "why": decision.decision}
+            self.hosts.notify(decision.module, Notify(hook="state_changed", arguments=change))
 
     def _compiled(self, module: str) -> tuple[dict[str, Any], dict[str, str]]:
         installed = self.configuration.modules[module]

@@ -160,6 +160,12 @@ class Hosts:
         )
         self.send(order.module, message)
 
+    def reload(self, module: str) -> None:
+        """Give a running host the present configuration; the engine orders when it is taken over."""
+        if module in self._hosts:
+            compiled, settings = self._reports.compiled(module)
+            self.send(module, messages.Load(compiled=compiled, settings=settings))
+
     def send(self, module: str, message: Message) -> None:
         """A host that cannot be reached is killed, and HostLost tells the engine."""
         host = self._hosts.get(module)

@@ -36,6 +36,7 @@ class Host:
         self._watching: Watching | None = None
         self._observers = Observers()
         self._run: asyncio.Task[None] | None = None
+        self._healths: dict[str, str] = {}
         self._last_heard = 0.0
         self._ended = asyncio.Event()
 
@@ -114,9 +115,12 @@ class Host:
         )
         maker = Maker(module, around, self._set_value, self._log)
         steps = maker.steps()
+        if self._pipeline is not None:
+            self._pipeline.offer(steps, maker.checks())
+            return
         self._watching = Watching(maker.checks(), self._say, self._check_failed)
         self._pipeline = Pipeline(steps, self._watching, self._step_changed)
-        self._observers.start()
+        self._observers.start(module=module.name, node=settings["node"])
 
     def _begin(self, order: Run) -> None:
         if self._pipeline is None or (self._run is not None and not self._run.done()):
@@ -127,7 +131,13 @@ class Host:
 
     async def _perform(self, pipeline: Pipeline, order: Run) -> None:
         change = Transition(order.before, order.after, order.cause, order.epoch)
+        began_s = asyncio.get_running_loop().time()
+        if order.cause == "takeover":
+            self._observers.notify("failover_started", epoch=order.epoch, why=order.cause)
         outcome = await pipeline.run(order.phases, change, force=order.force)
+        if order.cause == "takeover" and outcome.ok:
+            took_s = asyncio.get_running_loop().time() - began_s
+            self._observers.notify("failover_done", epoch=order.epoch, duration_s=took_s)
         self._client.send(
             messages.Finished(
                 run=order.run,
@@ -139,6 +149,12 @@ class Host:
         )
 
     def _say(self, resource: str, verdict: Verdict) -> None:
+        before, after = self._healths.get(resource, "init"), verdict.health.value
+        if before != after:
+            self._healths[resource] = after
+            self._observers.notify(
+                "verdict_changed", checker=resource, before=before, after=after, reason=verdict.reason
+            )
         facts = {key[:64]: str(value)[:512] for key, value in list(verdict.facts.items())[:32]}
         self._client.send(
             messages.VerdictSaid(

@@ -34,9 +34,14 @@ class Step:
     started: bool = False
     promoted: bool = False
 
-    @property
-    def class_name(self) -> str:
-        return self.name.partition(".")[0]
+    def same_as(self, other: Step) -> bool:
+        """Whether the other would start the very same thing."""
+        alike = (self.name, self.scope, type(self.resource)) == (other.name, other.scope, type(other.resource))
+        return (
+            alike
+            and self.resource.config == other.resource.config
+            and self.resource.context.settings == other.resource.context.settings
+        )
 
 
 @dataclass(frozen=True, slots=True)

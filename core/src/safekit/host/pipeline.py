@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from safekit.engine.actions import Phase
-from safekit.host.instances import Step
+from safekit.host.instances import Check, Step
 from safekit.host.watching import Watching
 from safekit_sdk import Scope, Transition
 
@@ -51,10 +51,49 @@ class Pipeline:
         self._on_step = on_step
         self._begun: list[Step] = []
         self._on: set[Scope] = set()
+        self._offered: tuple[tuple[Step, ...], list[Check]] | None = None
+
+    def offer(self, steps: Sequence[Step], checks: list[Check]) -> None:
+        """A new configuration, taken over by the phase `reconfigure`, or at once when nothing is started."""
+        self._offered = (tuple(steps), checks)
+        if not self._on and not any(step.started for step in self._steps):
+            self._adopt()
+
+    def _adopt(self) -> tuple[list[Step], list[Step]]:
+        """Put the offer in force. Return the old steps to stop, and the new ones that have to be started."""
+        if self._offered is None:
+            return [], []
+        steps, checks = self._offered
+        self._offered = None
+        old = list(self._steps)
+        kept = {id(new): same for new in steps if (same := next((o for o in old if o.same_as(new)), None))}
+        self._steps = tuple(kept.get(id(new), new) for new in steps)
+        self._watching.replace(checks)
+        return [o for o in old if o not in self._steps], [n for n in self._steps if n not in old]
+
+    async def _reconfigure(self) -> Outcome:
+        await self._watching.stop_all()
+        gone, new = self._adopt()
+        outcome = await self._stop_steps([step for step in gone if step.started], force=False)
+        if not outcome.ok:
+            return outcome
+        for step in new:
+            if step.scope in self._on:
+                await self._start_step(step)
+                if "prim" in self._on and step.scope == "both" and step.resource.promotes():
+                    await self._promote(step)
+        self._watch_again()
+        return Outcome(ok=True)
+
+    def _watch_again(self) -> None:
+        for scope in sorted(self._on):
+            self._watching.start(scope, [step for step in self._steps if step.started and step.scope == scope])
 
     async def run(self, phases: Sequence[Phase], change: Transition, *, force: bool) -> Outcome:
         """Perform the phases in order. After a failed start what this run had started is stopped again."""
         self._begun = []
+        for step in self._steps:
+            step.resource.change = change
         stuck = Outcome(ok=True)
         for phase in phases:
             try:
@@ -75,6 +114,8 @@ class Pipeline:
             return await self._tell(change)
         if phase is Phase.RESTART:
             return await self._restart()
+        if phase is Phase.RECONFIGURE:
+            return await self._reconfigure()
         return await self._clean_up()
 
     async def _start(self, scope: Scope) -> Outcome:
@@ -158,8 +199,7 @@ class Pipeline:
             return outcome
         for step in again:
             await self._start_step(step)
-        for scope in sorted(self._on - {"pre"}):
-            self._watching.start(scope, [step for step in self._steps if step.started and step.scope == scope])
+        self._watch_again()
         return Outcome(ok=True)
 
     async def _clean_up(self) -> Outcome:

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from safekit.engine.commands import NOT_CHECKED
 from safekit.host.instances import Check, Step
 from safekit_sdk import Checker, CheckerConfig, Scope, Verdict
 from safekit_sdk.hysteresis import Hysteresis
@@ -22,6 +23,18 @@ class Watching:
         self._on_verdict = on_verdict
         self._on_trouble = on_trouble
         self._running: dict[str, tuple[Scope, asyncio.Task[None]]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def replace(self, checks: list[Check]) -> None:
+        """Other checkers from now on; all are off."""
+        for check in self._checks:
+            self._spawn_close(check)
+        self._checks = checks
+
+    def _spawn_close(self, check: Check) -> None:
+        task = asyncio.create_task(_close(check))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     def start(self, scope: Scope, steps: list[Step]) -> None:
         """Turn on the checkers of this scope and the watches of these started resources."""
@@ -45,7 +58,7 @@ class Watching:
         for task in tasks:
             task.cancel()
         for name in names:
-            self._on_verdict(name, Verdict.init("not checked in this state"))
+            self._on_verdict(name, Verdict.init(NOT_CHECKED))
         if tasks:
             await asyncio.wait(tasks, timeout=2.0)
 
@@ -55,8 +68,7 @@ class Watching:
     async def close(self) -> None:
         await self.stop_all()
         for check in self._checks:
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(check.checker.close(), 2.0)
+            await _close(check)
 
     async def _run(self, check: Check) -> None:
         config: CheckerConfig = check.checker.config
@@ -107,3 +119,8 @@ class Watching:
         said = verdict if hysteresis is None else hysteresis.feed(verdict)
         if said is not None:
             self._on_verdict(name, said)
+
+
+async def _close(check: Check) -> None:
+    with contextlib.suppress(Exception):  # a plugin's door; it is going anyway
+        await asyncio.wait_for(check.checker.close(), 2.0)

@@ -1,0 +1,181 @@
+"""`safekit validate`, `plan`, `apply`, `restore`, `schema`, `set`, `get`: configuration and values."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from safekit.cli.ask import ask, ask_nodes, chosen, operator, results
+from safekit.cli.options import All, On, Output
+from safekit.cli.output import ExitCode, Format, rows, show
+from safekit_sdk import ConfigError
+
+Module = Annotated[str, typer.Argument(help="The module.")]
+From = Annotated[
+    Path | None,
+    typer.Option("--from", help="Folder or file to read; the module's folder under /etc/safekit/modules when absent."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    for command in (validate, plan, apply, restore, schema):
+        app.command()(command)
+    app.command("set")(set_value)
+    app.command("get")(get_values)
+
+
+def validate(
+    path: Annotated[Path, typer.Argument(help="A module.yaml, or the folder that has it.")],
+    nodes: Annotated[list[str] | None, typer.Option("--node", help="Names of the cluster's nodes.")] = None,
+) -> None:
+    """Check a module file without a daemon; nothing is changed."""
+    from safekit.config.cluster import Cluster
+    from safekit.config.compiler import compile_module
+    from safekit.settings import Settings
+
+    files = read_module(path)
+    names = tuple(nodes or ())
+    if not names and Settings().cluster_file.exists():
+        names = tuple(node.name for node in Cluster.load(Settings().cluster_file).nodes)
+    shown = path / "module.yaml" if path.is_dir() else path
+    compiled = compile_module(
+        files["module.yaml"], str(shown), names or ("node1", "node2"), shown.resolve().parent.name
+    )
+    for warning in compiled.warnings:
+        print(f"warning: {warning}")
+    print(f"{shown}: a good {compiled.kind} module of {len(compiled.steps)} steps, {len(compiled.checkers)} checkers")
+
+
+def plan(module: Module, source: From = None, output: Output = Format.TABLE) -> None:
+    """Show what `apply` would do on each node and what it would interrupt; nothing is changed. Exit code 3
+    when there is something to do."""
+    answers = ask("plan", _request(module, read_module(source or _folder(module))), timeout_s=60.0)
+    show(answers, output, _plan_text)
+    if any(answer.get("error") for answer in answers.values()):
+        sys.exit(ExitCode.ERROR)
+    if any(answer["plan"]["changed"] for answer in answers.values()):
+        sys.exit(ExitCode.DIFFERENT)
+
+
+def apply(module: Module, source: From = None) -> None:
+    """Apply a module's files on all its nodes, or on none; only what changed restarts."""
+    apply_files(module, read_module(source or _folder(module)))
+
+
+def apply_files(module: str, files: dict[str, bytes]) -> None:
+    done = ask("apply", _request(module, files), timeout_s=90.0)
+    for node, answer in done["nodes"].items():
+        for warning in (*answer["findings"], *answer["warnings"]):
+            print(f"warning ({node}): {warning}")
+    for node in done["late"]:
+        print(f"warning: {node} did not answer in the end; it fetches the configuration when it is back")
+    print(f"module '{module}': revision {done['revision']} is in force on {', '.join(done['nodes'])}")
+
+
+def restore(
+    module: Module,
+    version: Annotated[int, typer.Argument(help="The version to go back to; they are listed when absent.")] = 0,
+    output: Output = Format.TABLE,
+) -> None:
+    """List a module's earlier configurations, or apply one again."""
+    from safekit.config.store import Store
+    from safekit.settings import Settings
+
+    store = Store(Settings().etc, Settings().var)
+    if not version:
+        show([found.model_dump(mode="json") for found in store.versions(module)], output, _versions_table)
+        return
+    apply_files(module, store.version_files(module, version))
+
+
+def _versions_table(found: list[dict[str, Any]]) -> Any:
+    return rows(
+        "",
+        ("VERSION", "TIME", "BY", "DIGEST"),
+        [(str(v["number"]), str(v["time"]), v["author"], v["digest"][:12]) for v in found],
+    )
+
+
+def schema() -> None:
+    """Print the JSON Schema of module.yaml, with the settings of every installed plugin, for editors."""
+    from safekit.config.schema import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+
+
+def set_value(
+    module: Module,
+    resource: Annotated[str, typer.Argument(help="class.name, as custom.queue")],
+    value: Annotated[str, typer.Argument(help="up, down, or another word that a rule tests")],
+    on: On = None,
+    everywhere: All = False,
+) -> None:
+    """Set a resource value for the rules."""
+    args = {"module": module, "resource": resource, "value": value, "by": operator()}
+    results(ask_nodes("set-value", args, chosen(on, everywhere)))
+
+
+def get_values(
+    module: Module,
+    resource: Annotated[str, typer.Argument(help="Only this one.")] = "",
+    on: On = None,
+    everywhere: All = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """Show a module's resource values."""
+    found = results(ask_nodes("values", {"module": module}, chosen(on, everywhere)))
+    if resource:
+        found = {node: {name: v for name, v in values.items() if name == resource} for node, values in found.items()}
+    show(found, output, _values_table)
+
+
+def _values_table(found: dict[str, Any]) -> Any:
+    lines = [
+        (node, name, value["value"], f"{value['since_s']:.1f}s", value["reason"])
+        for node, values in found.items()
+        for name, value in values.items()
+    ]
+    return rows("", ("NODE", "RESOURCE", "VALUE", "SINCE", "REASON"), lines)
+
+
+def _folder(module: str) -> Path:
+    from safekit.settings import Settings
+
+    return Settings().etc / "modules" / module
+
+
+def read_module(path: Path) -> dict[str, bytes]:
+    """The files of a module: of a folder, or one module.yaml. ConfigError when there is none."""
+    from safekit.config.store import read_bundle
+
+    if path.is_file():
+        return {"module.yaml": path.read_bytes()}
+    if not (path / "module.yaml").is_file():
+        raise ConfigError(f"there is no module.yaml in {path}", hint="name a folder or file with --from")
+    return read_bundle(path)
+
+
+def _request(module: str, files: dict[str, bytes]) -> dict[str, Any]:
+    encoded = {name: base64.b64encode(content).decode() for name, content in files.items()}
+    return {"module": module, "files": encoded, "by": operator()}
+
+
+def _plan_text(answers: dict[str, Any]) -> Any:
+    from rich.text import Text
+
+    text = Text()
+    for node, answer in answers.items():
+        text.append(f"{node}\n", style="bold")
+        if error := answer.get("error"):
+            text.append(f"  refused: {error}\n", style="red")
+            continue
+        for line in answer["text"]:
+            text.append(f"  {line}\n")
+        for finding in (*answer["findings"], *answer["warnings"]):
+            text.append(f"  warning: {finding}\n", style="yellow")
+    return text
