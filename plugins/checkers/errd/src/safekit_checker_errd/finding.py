@@ -1,0 +1,119 @@
+"""Which processes are meant, and one look through /proc for them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from safekit_sdk.cgroup import cgroup_members
+from safekit_sdk.procfs import ProcessStat, all_pids, arguments, process_stat
+
+COMMAND_LINE_MAX = 8192
+"""Characters of a command line that `argregex` searches."""
+EXEC_LOOKS = 50
+"""How often a process in the midst of an exec is looked at again."""
+_EXEC_PAUSE_S = 0.001
+_KTHREADD = 2
+"""The parent of the kernel's own threads."""
+
+
+class BlindError(Exception):
+    """The processes cannot be looked at from here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a process must be to count; what is None does not matter."""
+
+    process: str | None = None
+    nameregex: re.Pattern[str] | None = None
+    argregex: re.Pattern[str] | None = None
+    leader: bool = False
+
+    def fits(self, stat: ProcessStat, command_line: list[str]) -> bool:
+        if self.leader and stat.session_id != stat.pid:
+            return False
+        if (self.process or self.nameregex) and not any(map(self._fits_name, _names(stat, command_line))):
+            return False
+        return self.argregex is None or bool(self.argregex.search(" ".join(command_line)[:COMMAND_LINE_MAX]))
+
+    def _fits_name(self, name: str) -> bool:
+        if self.process is not None and name != self.process:
+            return False
+        return self.nameregex is None or bool(self.nameregex.search(name))
+
+
+def _names(stat: ProcessStat, command_line: list[str]) -> Iterator[str]:
+    """The kernel's name (cut at 15 characters), then the program's as it was called and as it is on disk."""
+    yield stat.name
+    for called in command_line[:1]:
+        yield called.rpartition("/")[2].removeprefix("-")
+    with contextlib.suppress(OSError):
+        yield Path(f"/proc/{stat.pid}/exe").readlink().name.removesuffix(" (deleted)")
+
+
+class Finder:
+    """Looks for the processes wanted, within a cgroup if one is given."""
+
+    def __init__(self, wanted: Wanted, cgroup: Path | None = None) -> None:
+        self._wanted = wanted
+        self._cgroup = cgroup
+        self._faceless: frozenset[ProcessStat] = frozenset()
+        """Those that showed no command line in the last look, however long it waited."""
+
+    def find(self) -> dict[int, ProcessStat]:
+        """Every living process of this pid namespace that fits. It may block as long as the kernel holds a process's
+        memory map. BlindError when /proc cannot tell."""
+        check_view()
+        found: dict[int, ProcessStat] = {}
+        unclear = self._sort(all_pids() if self._cgroup is None else _members(self._cgroup), found)
+        for _ in range(EXEC_LOOKS):
+            if unclear <= self._faceless:
+                break
+            time.sleep(_EXEC_PAUSE_S)
+            unclear = self._sort([stat.pid for stat in unclear], found)
+        self._faceless = unclear
+        return {pid: stat for pid, stat in found.items() if _depth(pid) == 1}
+
+    def _sort(self, pids: Iterable[int], found: dict[int, ProcessStat]) -> frozenset[ProcessStat]:
+        """Add those that fit to `found`. Returns those that do not, but may: in the midst of an exec a process has
+        no command line for a moment, and a service that restarts by exec would look gone."""
+        unclear = set()
+        for pid in pids:
+            stat = process_stat(pid) if pid != os.getpid() else None
+            if stat is None or not stat.alive:
+                continue
+            command_line = [] if stat.parent_pid == _KTHREADD else arguments(pid)
+            if self._wanted.fits(stat, command_line):
+                found[pid] = stat
+            elif not command_line and _KTHREADD not in (pid, stat.parent_pid):
+                unclear.add(stat)
+        return frozenset(unclear)
+
+
+def check_view() -> None:
+    """BlindError unless /proc shows this process's own pid namespace, so that its pids are ours."""
+    shown = Path("/proc/self").readlink().name
+    if shown != str(os.getpid()) or _depth(os.getpid()) != 1:
+        raise BlindError("/proc belongs to another pid namespace; mount the one of this namespace on it")
+
+
+def _members(cgroup: Path) -> frozenset[int]:
+    if not cgroup.is_dir():
+        raise BlindError(f"the module's cgroup {cgroup} is not there")
+    return cgroup_members(cgroup)
+
+
+def _depth(pid: int) -> int:
+    """How many pid namespaces it is in, from that of /proc on: 1 is ours, more is a container's, 0 is gone.
+    Unlike /proc/PID/ns/pid it is readable without privilege."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0
+    return len(status.partition("\nNSpid:")[2].partition("\n")[0].split())

@@ -1,0 +1,129 @@
+"""A safekit cluster on the lab, driven by the commands that an operator types. Demo, system tests and benches share it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safekit_lab import Lab
+from safekit_lab.node import Node
+
+SAFEKIT = str(Path(sys.prefix) / "bin" / "safekit")
+VIP = "10.77.0.100"
+
+
+class Failed(AssertionError):
+    """A command did not do what was asked."""
+
+
+class Cluster:
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.nodes = lab.nodes
+
+    def safekit(
+        self, node: Node, *words: str, ok: bool = True, timeout_s: float = 120.0, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Type a safekit command on a node."""
+        done = node.run([SAFEKIT, *words], check=False, timeout_s=timeout_s, stdin=stdin)
+        if ok and done.returncode != 0:
+            raise Failed(f"{node.name}: safekit {' '.join(words)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def form(self) -> None:
+        """Make the cluster on the first node and let the others join by token."""
+        networks = range(self.lab.spec.networks)
+        first = self.nodes[0]
+        self.safekit(first, "cluster", "init", "--node", first.name, *_addresses(first, networks))
+        self.safekit(first, "daemon", "start")
+        for node in self.nodes[1:]:
+            token = self.safekit(first, "cluster", "token").stdout.strip()
+            self.safekit(node, "cluster", "join", token, "--node", node.name, *_addresses(node, networks))
+            self.safekit(node, "daemon", "start")
+        self.wait(self.all_hear_each_other, "the nodes hear each other")
+
+    def all_hear_each_other(self) -> bool:
+        statuses = self.statuses(self.nodes[0])
+        if len(statuses) != len(self.nodes) or any("error" in answer for answer in statuses.values()):
+            return False
+        return all(peer["alive"] for answer in statuses.values() for peer in answer["result"]["peers"])
+
+    def statuses(self, node: Node) -> dict[str, Any]:
+        done = self.safekit(node, "status", "-o", "json", ok=False)
+        return dict(json.loads(done.stdout)) if done.returncode == 0 else {}
+
+    def module_state(self, node: Node, module: str) -> str:
+        """`STATE/readiness` as the node itself says, or empty."""
+        answer = self.statuses(node).get(node.name, {})
+        for found in (answer.get("result") or {}).get("modules", ()):
+            if found["name"] == module:
+                return f"{found['state']}/{found['readiness']}"
+        return ""
+
+    def wait_state(self, node: Node, module: str, *states: str, timeout_s: float = 60.0) -> None:
+        self.wait(lambda: self.module_state(node, module) in states, f"{module} on {node.name} is {states}", timeout_s)
+
+    def wait(self, there: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
+        deadline_s = time.monotonic() + timeout_s
+        while not there():
+            if time.monotonic() > deadline_s:
+                raise Failed(f"not within {timeout_s:g} s: {what}\n{self.evidence()}")
+            time.sleep(0.05)
+
+    def write(self, node: Node, path: str, content: str, mode: str = "0644") -> None:
+        node.run(["mkdir", "-p", str(Path(path).parent)])
+        node.run(["tee", path], stdin=content)
+        node.run(["chmod", mode, path])
+
+    def evidence(self) -> str:
+        """What an operator would look at, for the message of a failed test."""
+        found = []
+        for node in self.nodes:
+            try:
+                for words in (["status", "--steps"], ["log", "-n", "30"]):
+                    found.append(self.safekit(node, *words, ok=False, timeout_s=20.0).stdout)
+                log = node.run(["tail", "-n", "15", "/var/log/safekit/safekitd.log"], check=False)
+                found.append(f"{node.name} safekitd.log:\n{log.stdout}{log.stderr}")
+            except Exception as error:
+                found.append(f"{node.name}: {error}")
+        return "\n".join(found)
+
+
+def _addresses(node: Node, networks: range) -> list[str]:
+    if len(networks) == 1:
+        return ["--address", node.address()]
+    return [word for k in networks for word in ("--address", f"net{k}={node.address(k)}")]
+
+
+@contextmanager
+def cluster(nodes: int = 2, *, clients: int = 1, networks: int = 1, formed: bool = True) -> Iterator[Cluster]:
+    with Lab.up(nodes=nodes, clients=clients, networks=networks) as lab:
+        made = Cluster(lab)
+        if formed:
+            made.form()
+        yield made
+
+
+def home_pages(made: Cluster) -> None:
+    """Every node's Apache says which node it is, in the body's first line."""
+    for node in made.nodes:
+        made.write(node, "/var/www/html/index.html", f"{node.name}\n")
+
+
+def add_apache_mirror(made: Cluster, name: str = "web", *, fast: bool = False) -> None:
+    """What a user types for a highly available Apache; `fast` tightens the heartbeat by a change of the file."""
+    home_pages(made)
+    first = made.nodes[0]
+    made.safekit(first, "module", "add", name, "--app", "apache", "--kind", "mirror", "--vip", f"{VIP}/24")
+    if fast:
+        path = f"/etc/safekit/modules/{name}/module.yaml"
+        text = first.run(["cat", path]).stdout + "\nheartbeat: {interval: 20ms, lost_after: 200ms}\n"
+        made.write(first, path, text)
+        made.safekit(first, "apply", name)
+    made.safekit(first, "module", "start", name, "--all")
