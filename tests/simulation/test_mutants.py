@@ -13,8 +13,8 @@ from safekit.engine.module import Turn
 from safekit.engine.reports import ModuleReport
 from safekit.simulation import run_history
 
-SEEDS = 400
-"""About 6 s for one that is not caught."""
+SEEDS = 800
+"""About 12 s for one that is not caught."""
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 MUTANTS: dict[str, Patch] = {}

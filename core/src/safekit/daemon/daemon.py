@@ -22,7 +22,7 @@ from safekit.bus.messages import Notify
 from safekit.bus.nodes import NodeBus
 from safekit.config.compiled import CompiledModule
 from safekit.daemon.configuration import Configuration
-from safekit.daemon.hosts import HostReports, Hosts, cgroup_for
+from safekit.daemon.hosts import HostReports, Hosts
 from safekit.daemon.joining import Joining
 from safekit.daemon.node_operations import NodeOperations
 from safekit.daemon.operations import Operations
@@ -36,9 +36,12 @@ from safekit.engine.reports import Heartbeat
 from safekit.journal import FactStore, History
 from safekit.settings import Settings
 from safekit_sdk import ConfigError
+from safekit_sdk.cgroup import module_cgroup
 
 log = structlog.get_logger("daemon")
 INCARNATION_KEY: Final = "incarnation"
+LAST_WORD_S: Final = 10.0
+"""How long a daemon that ends waits, beyond the modules' own stop limits, for a peer to have its word."""
 
 
 class Daemon:
@@ -116,15 +119,16 @@ class Daemon:
         return first
 
     async def _stop_modules(self) -> None:
-        """Hand over before going: a stop that does not change what the operator wants to run."""
+        """Hand over before going: a stop that does not change what the operator wants to run. Within bounds it waits
+        for a peer that can take over only with this node's word."""
         bounds = [spec.stop_bound_s for spec in self.configuration.specs()]
         for spec in self.configuration.specs():
             self.runtime.submit(events.CommandGiven(spec.name, events.Command.SHUTDOWN, by="safekitd"))
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._all_stopped(), max(bounds, default=0.0))
+            await asyncio.wait_for(self._all_left(), max(bounds, default=0.0) + LAST_WORD_S)
 
-    async def _all_stopped(self) -> None:
-        while not all(self._is_stopped(name) for name in self.configuration.modules):  # noqa: ASYNC110
+    async def _all_left(self) -> None:
+        while not all(map(self._is_stopped, self.configuration.modules)) or engine.awaited(self.runtime.node):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
     async def _close(self, tasks: list[asyncio.Task[Any]]) -> None:
@@ -174,7 +178,7 @@ class Daemon:
 
     def _compiled(self, module: str) -> tuple[dict[str, Any], dict[str, str]]:
         installed = self.configuration.modules[module]
-        cgroup = cgroup_for(self.configuration.node, module)
+        cgroup = module_cgroup(self.configuration.node, module)
         settings = {
             "node": self.configuration.node,
             "var_dir": str(self.settings.var),

@@ -10,7 +10,6 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import psutil
@@ -259,22 +258,3 @@ def _memory_mib(pid: int) -> int:
         return int(psutil.Process(pid).memory_info().rss >> 20)
     except psutil.Error:
         return 0
-
-
-def cgroup_for(node: str, module: str) -> Path | None:
-    """A cgroup for the module's processes below the daemon's own, where the unified hierarchy is writable."""
-    own = next((line[3:] for line in _own_cgroups() if line.startswith("0::")), None)
-    for root in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")):
-        if own is not None and (root / "cgroup.procs").exists():
-            place = root / own.strip("/") / f"safekit-{node}-{module}"
-            with contextlib.suppress(OSError):
-                place.mkdir(parents=True, exist_ok=True)
-                return place
-    return None
-
-
-def _own_cgroups() -> list[str]:
-    try:
-        return Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return []

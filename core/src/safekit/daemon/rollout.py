@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import structlog
@@ -18,7 +18,7 @@ from safekit.bus.nodes import NodeBus
 from safekit.config.compiled import CompiledModule
 from safekit.config.plan import diff
 from safekit.daemon.configuration import Compilation, Configuration
-from safekit.daemon.operations import CommitArgs, FilesArgs, ModuleArgs, Operations, StageArgs
+from safekit.daemon.operations import Args, CommitArgs, FilesArgs, ModuleArgs, Operations, StageArgs
 from safekit_sdk import ConfigError, PeerError, RefusedError, SafekitError
 
 log = structlog.get_logger("rollout")
@@ -46,12 +46,19 @@ class Rollout:
         operations.add("plan", FilesArgs, self.plan, peers=False)
         operations.add("apply", FilesArgs, self.apply, peers=False)
         operations.add("remove", ModuleArgs, self.remove, peers=False)
-        operations.add("stage", StageArgs, self.stage, peers=True)
-        operations.add("commit", CommitArgs, self.commit, peers=True)
-        operations.add("abort", ModuleArgs, self.abort, peers=True)
         operations.add("fetch", ModuleArgs, self.fetch, peers=True)
-        operations.add("may-remove", ModuleArgs, self.may_remove, peers=True)
-        operations.add("forget", ModuleArgs, self.forget, peers=True)
+        for op, (model, handler) in self._everywhere().items():
+            operations.add(op, model, handler, peers=True)
+
+    def _everywhere(self) -> dict[str, tuple[type[Args], Callable[[Any], Awaitable[Any]]]]:
+        """What one node asks of all nodes, itself among them."""
+        return {
+            "stage": (StageArgs, self.stage),
+            "commit": (CommitArgs, self.commit),
+            "abort": (ModuleArgs, self.abort),
+            "may-remove": (ModuleArgs, self.may_remove),
+            "forget": (ModuleArgs, self.forget),
+        }
 
     async def stage(self, args: StageArgs) -> dict[str, Any]:
         """Write the files beside the present ones, compile them here, and say what a commit would change."""
@@ -178,14 +185,11 @@ class Rollout:
 
     async def _on_all(self, op: str, args: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         """Ask every node of the cluster; the answer of each, or its exception."""
-        handlers = {"stage": self.stage, "commit": self.commit, "abort": self.abort}
-        models = {"stage": StageArgs, "commit": CommitArgs, "abort": ModuleArgs}
-        nodes = [node.name for node in self._configuration.cluster.nodes]
+        model, here = self._everywhere()[op]
         own = self._configuration.node
-        here = handlers.get(op) or (self.may_remove if op == "may-remove" else self.forget)
-        model = models.get(op, ModuleArgs)
+        nodes = [node.name for node in self._configuration.cluster.nodes]
         work = [
-            here(model.model_validate(args)) if node == own else self._bus.call(node, op, args, timeout_s)  # type: ignore[operator]
+            here(model.model_validate(args)) if node == own else self._bus.call(node, op, args, timeout_s)
             for node in nodes
         ]
         return dict(zip(nodes, await asyncio.gather(*work, return_exceptions=True), strict=True))
