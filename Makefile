@@ -35,11 +35,11 @@ system: $(INSTALLED) ## real nodes in network namespaces
 	$(PYTHON) tests/repo/gates.py system
 
 demo: $(INSTALLED) ## a highly available Apache, and a crash
-	$(PYTHON) tests/demo/failover.py
+	PYTHONPATH=tests $(PYTHON) tests/demo/apache_mirror.py
 
 bench: APT_TEST += $(APT_BENCH)
 bench: $(INSTALLED) ## how long a fail-over takes, beside other software
-	$(PYTHON) tests/bench/failover.py
+	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/failover.py
 
 docs: $(INSTALLED) ## the documentation, into build/site
 	$(PYTHON) tests/repo/gates.py docs

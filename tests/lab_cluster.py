@@ -1,8 +1,9 @@
-"""A safekit cluster on the lab, driven by the commands that an operator types. Demo, system tests and benches share it."""
+"""A safekit cluster on the lab, driven by the commands that an operator types: for demo, system tests and benches."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -16,9 +17,11 @@ from safekit_lab.node import Node
 
 SAFEKIT = str(Path(sys.prefix) / "bin" / "safekit")
 VIP = "10.77.0.100"
+Done = subprocess.CompletedProcess[str]
+Event = Callable[[], None]
 
 
-class Failed(AssertionError):
+class FailedError(AssertionError):
     """A command did not do what was asked."""
 
 
@@ -27,13 +30,12 @@ class Cluster:
         self.lab = lab
         self.nodes = lab.nodes
 
-    def safekit(
-        self, node: Node, *words: str, ok: bool = True, timeout_s: float = 120.0, stdin: str = ""
-    ) -> subprocess.CompletedProcess[str]:
+    def safekit(self, node: Node, *words: str, ok: bool = True, timeout_s: float = 120.0, stdin: str = "") -> Done:
         """Type a safekit command on a node."""
         done = node.run([SAFEKIT, *words], check=False, timeout_s=timeout_s, stdin=stdin)
         if ok and done.returncode != 0:
-            raise Failed(f"{node.name}: safekit {' '.join(words)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+            said = f"exit {done.returncode}\n{done.stdout}{done.stderr}"
+            raise FailedError(f"{node.name}: safekit {' '.join(words)}: {said}")
         return done
 
     def form(self) -> None:
@@ -66,6 +68,17 @@ class Cluster:
                 return f"{found['state']}/{found['readiness']}"
         return ""
 
+    def primary(self, module: str = "web") -> Node | None:
+        """The node that runs it, PRIM or ALONE and Ready."""
+        return self._in_state(module, "PRIM/Ready", "ALONE/Ready")
+
+    def secondary(self, module: str = "web") -> Node | None:
+        return self._in_state(module, "SECOND/Ready")
+
+    def _in_state(self, module: str, *states: str) -> Node | None:
+        live = [node for node in self.nodes if node.state == "running"]
+        return next((node for node in live if self.module_state(node, module) in states), None)
+
     def wait_state(self, node: Node, module: str, *states: str, timeout_s: float = 60.0) -> None:
         self.wait(lambda: self.module_state(node, module) in states, f"{module} on {node.name} is {states}", timeout_s)
 
@@ -73,8 +86,35 @@ class Cluster:
         deadline_s = time.monotonic() + timeout_s
         while not there():
             if time.monotonic() > deadline_s:
-                raise Failed(f"not within {timeout_s:g} s: {what}\n{self.evidence()}")
+                raise FailedError(f"not within {timeout_s:g} s: {what}\n{self.evidence()}")
             time.sleep(0.05)
+
+    # what happens to the module `web`; each returns when the module is well again
+
+    def follow_crash(self, primary: Node, survivor: Node) -> None:
+        primary.crash()
+        self.wait_state(survivor, "web", "ALONE/Ready")
+
+    def swap(self, to: Node) -> None:
+        self.safekit(to, "module", "swap", "web")
+        self.wait_state(to, "web", "PRIM/Ready")
+
+    def kill_apache(self, node: Node) -> None:
+        """Every process of Apache at once, as the kernel does when memory is short."""
+        before = self.looped(node)
+        self.kill_processes(node, "apache2")
+        self.wait(lambda: self.looped(node) > before, f"{node.name} sees that Apache is dead")
+        self.wait_state(node, "web", "PRIM/Ready", "ALONE/Ready")
+
+    @staticmethod
+    def kill_processes(node: Node, program: str) -> None:
+        """SIGKILL to each of the node's processes of that name, by its pid."""
+        node.run(["kill", "-9", *node.run(["pgrep", "-x", program]).stdout.split()])
+
+    def looped(self, node: Node) -> int:
+        """How many restarts in place the node counts for `web`."""
+        result = self.statuses(node).get(node.name, {}).get("result") or {}
+        return max((found["loops"] for found in result.get("modules", ()) if found["name"] == "web"), default=0)
 
     def write(self, node: Node, path: str, content: str, mode: str = "0644") -> None:
         node.run(["mkdir", "-p", str(Path(path).parent)])
@@ -111,19 +151,30 @@ def cluster(nodes: int = 2, *, clients: int = 1, networks: int = 1, formed: bool
 
 
 def home_pages(made: Cluster) -> None:
-    """Every node's Apache says which node it is, in the body's first line."""
+    """Every node's Apache says which node it is."""
     for node in made.nodes:
         made.write(node, "/var/www/html/index.html", f"{node.name}\n")
 
 
-def add_apache_mirror(made: Cluster, name: str = "web", *, fast: bool = False) -> None:
-    """What a user types for a highly available Apache; `fast` tightens the heartbeat by a change of the file."""
+def add_apache_mirror(made: Cluster, name: str = "web", *, change: Callable[[str], str] | None = None) -> None:
+    """What a user types for a highly available Apache; `change` edits the module file before it is started."""
     home_pages(made)
     first = made.nodes[0]
     made.safekit(first, "module", "add", name, "--app", "apache", "--kind", "mirror", "--vip", f"{VIP}/24")
-    if fast:
-        path = f"/etc/safekit/modules/{name}/module.yaml"
-        text = first.run(["cat", path]).stdout + "\nheartbeat: {interval: 20ms, lost_after: 200ms}\n"
-        made.write(first, path, text)
-        made.safekit(first, "apply", name)
+    if change is not None:
+        change_file(made, first, change, name)
     made.safekit(first, "module", "start", name, "--all")
+    made.wait(lambda: made.primary(name) is not None and made.secondary(name) is not None, f"{name} runs", 60.0)
+
+
+def change_file(made: Cluster, node: Node, change: Callable[[str], str], name: str = "web") -> None:
+    path = f"/etc/safekit/modules/{name}/module.yaml"
+    made.write(node, path, change(node.run(["cat", path]).stdout))
+    made.safekit(node, "apply", name)
+
+
+def tuned(text: str) -> str:
+    """The heartbeat of a module file for a quick network and machines that are never starved."""
+    return (
+        re.sub(r"^heartbeat:.*\n", "", text, flags=re.MULTILINE) + "\nheartbeat: {interval: 20ms, lost_after: 250ms}\n"
+    )
