@@ -124,6 +124,10 @@ class Cluster(_Part):
             raise ConfigError(f"there is no node '{name}'", hint=f"there are: {names}")
         return self._next([node for node in self._plain_nodes() if node["name"] != name])
 
+    def not_before(self, revision: int) -> Self:
+        """The same, with at least this revision: what comes next is newer for every member."""
+        return self if revision <= self.revision else self.model_copy(update={"revision": revision})
+
     def _plain_nodes(self) -> list[dict[str, object]]:
         return [node.model_dump(mode="json") for node in self.nodes]
 

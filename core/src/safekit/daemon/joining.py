@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -16,7 +17,7 @@ from safekit.bus.nodes import NodeBus
 from safekit.config.cluster import Cluster
 from safekit.daemon.configuration import Configuration
 from safekit.daemon.operations import ClusterArgs, Operations, TokenArgs
-from safekit_sdk import ConfigError, RefusedError
+from safekit_sdk import ConfigError, RefusedError, SafekitError
 
 JOIN_PORT_OFFSET: Final = 1
 """Joins are heard on the port after the network's own."""
@@ -58,29 +59,46 @@ class Joining:
         return {"token": str(token), "expires": token.expires, "cluster": cluster.name}
 
     async def _admit(self, request: JoinRequest) -> str:
+        """Every member takes the new cluster file, or the join is refused and none keeps it."""
         async with self._one_at_a_time:
-            before = self._configuration.cluster
+            newest = max([await self._revision(node) for node in self._others()], default=0)
+            before = self._configuration.cluster.not_before(newest)
             default = before.networks[0].name
             addresses = {network or default: address for network, address in request.addresses.items()}
             after = before.with_node(request.node, addresses, request.public_key)
-            text = after.to_text()
-            await self._tell_members(text)
-            self._configuration.adopt_cluster(after)
-            self._changed()
-            return text
+            try:
+                await self._tell(after)
+            except BaseException:
+                await self._take_back(after.without_node(request.node))
+                raise
+            self._adopt(after)
+            return after.to_text()
 
-    async def _tell_members(self, text: str) -> None:
-        """Every member takes the new file, or the join is refused and no file has changed by it for good:
-        a member that took it serves one node more that never comes."""
-        others = [n.name for n in self._configuration.cluster.nodes if n.name != self._configuration.node]
-        for node in others:
-            await self._bus.call(node, "ping", {}, 3.0)
-        for node in others:
-            await self._bus.call(node, "cluster-update", {"text": text}, 10.0)
+    def _others(self) -> list[str]:
+        return [node.name for node in self._configuration.cluster.nodes if node.name != self._configuration.node]
+
+    async def _revision(self, node: str) -> int:
+        return int((await self._bus.call(node, "ping", {}, 3.0))["revision"])
+
+    async def _tell(self, cluster: Cluster) -> None:
+        for node in self._others():
+            await self._bus.call(node, "cluster-update", {"text": cluster.to_text()}, 10.0)
+
+    async def _take_back(self, cluster: Cluster) -> None:
+        """A member that cannot be told now learns of it with the next change."""
+        self._adopt(cluster)
+        for node in self._others():
+            with contextlib.suppress(SafekitError, TimeoutError):
+                await self._bus.call(node, "cluster-update", {"text": cluster.to_text()}, 3.0)
 
     async def update(self, args: ClusterArgs) -> None:
-        cluster = Cluster.from_text(args.text, "a peer's cluster file")
-        if cluster.revision <= self._configuration.cluster.revision:
-            raise RefusedError(f"revision {cluster.revision} of the cluster file is not newer than ours")
+        """Not while this node admits one itself: of two that would then differ, none is admitted."""
+        async with self._one_at_a_time:
+            cluster = Cluster.from_text(args.text, "a peer's cluster file")
+            if cluster.revision <= self._configuration.cluster.revision:
+                raise RefusedError(f"revision {cluster.revision} of the cluster file is not newer than ours")
+            self._adopt(cluster)
+
+    def _adopt(self, cluster: Cluster) -> None:
         self._configuration.adopt_cluster(cluster)
         self._changed()

@@ -42,7 +42,8 @@ class NodeOperations:
 
     async def ping(self, args: NoArgs) -> dict[str, Any]:
         del args
-        return {"node": self._daemon.configuration.node, "version": __version__}
+        configuration = self._daemon.configuration
+        return {"node": configuration.node, "version": __version__, "revision": configuration.cluster.revision}
 
     async def status(self, args: NoArgs) -> dict[str, Any]:
         del args
