@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import signal
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +19,11 @@ from safekit.bus.keys import KeyPair
 from safekit.bus.nodes import Listening, PeerAddress
 from safekit.config.cluster import Cluster
 from safekit.config.compiled import CompiledModule
+from safekit.config.durable import replace_file
 from safekit.config.store import Store
 from safekit.engine.spec import MembershipSpec, ModuleSpec
 from safekit.settings import Settings
-from safekit_sdk import ConfigError, PluginError
+from safekit_sdk import ConfigError, InternalError, PluginError
 
 COMPILE_S: Final = 30.0
 MAX_COMPILED_BYTES: Final = messages.MAX_HOST_BYTES - 65536
@@ -52,12 +55,12 @@ class Configuration:
         self._settings = settings
         self._pair = pair
         self.cluster = Cluster.load(settings.cluster_file)
-        self.node = self._own_name()
+        self.node = self._own_name(self.cluster)
         self.store = Store(settings.etc, settings.var)
         self.modules: dict[str, Installed] = {}
 
-    def _own_name(self) -> str:
-        for node in self.cluster.nodes:
+    def _own_name(self, cluster: Cluster) -> str:
+        for node in cluster.nodes:
             if node.public_key == self._pair.public:
                 return node.name
         raise ConfigError(
@@ -96,7 +99,7 @@ class Configuration:
         installed = Installed(revision=revision, digest=digest, compiled=compiled)
         path = self._installed_file(module)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write_durably(path, installed.model_dump_json().encode())
+        replace_file(path, installed.model_dump_json().encode(), 0o600)
         self.modules[module] = installed
         return installed
 
@@ -108,6 +111,8 @@ class Configuration:
         """Take a newer cluster file; ConfigError when it is another cluster's or has no place for this node."""
         if cluster.id != self.cluster.id:
             raise ConfigError("this is the configuration of another cluster; it was refused")
+        if self._own_name(cluster) != self.node:
+            raise ConfigError(f"in this cluster file node '{self.node}' has another name; it was refused")
         cluster.save(self._settings.cluster_file)
         self.cluster = cluster
 
@@ -168,39 +173,39 @@ async def _in_another_process(request: bytes) -> dict[str, Any]:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
-        limit=MAX_COMPILED_BYTES,
         start_new_session=True,
     )
     try:
-        out, _ = await asyncio.wait_for(process.communicate(request), COMPILE_S)
+        out = await asyncio.wait_for(_exchange(process, request), COMPILE_S)
     except TimeoutError:
         raise PluginError(
             f"compiling took longer than {COMPILE_S:g} s: a plugin hangs while it is imported",
             hint="`safekit plugins list` shows the packages; remove the last one installed",
         ) from None
     finally:
-        if process.returncode is None:
-            process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
     try:
         answer: dict[str, Any] = json.loads(out)
     except ValueError:
         raise PluginError(
-            f"compiling ended with exit code {process.returncode} and no result: a plugin ends the process",
+            "compiling ended without a result, or with one that is too large: a plugin ends the process or prints",
             hint="run `safekit validate` on this node to see which",
         ) from None
     return answer
 
 
-def _write_durably(path: Path, data: bytes) -> None:
-    temporary = path.with_suffix(".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+async def _exchange(process: asyncio.subprocess.Process, request: bytes) -> bytes:
+    """Its output, cut off where it is too long to be an answer."""
+    if process.stdin is None or process.stdout is None:
+        raise InternalError("the compiling process has no pipes")
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        process.stdin.write(request)
+        await process.stdin.drain()
+        process.stdin.close()
+    parts, size = [], 0
+    while size <= MAX_COMPILED_BYTES and (part := await process.stdout.read(65536)):
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)
