@@ -44,14 +44,16 @@ class Wire:
 
     def close(self) -> None:
         if self._hearing is not None:
-            asyncio.get_running_loop().remove_reader(self._hearing)
-            self._hearing.close()
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(self._hearing)
+            loop.run_in_executor(None, self._hearing.close)  # the kernel takes some 30 ms for it
             self._hearing = None
         self._sending.close()
 
     def _open_ear(self, protocol: int) -> socket.socket:
         if self.address.version == 4:
-            ear = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(protocol))
+            # without a protocol until it is bound: to change it would cost the kernel's grace period, some 30 ms
+            ear = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
             ear.bind((self.link.name, protocol))
             return ear
         ear = socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_ICMPV6)
