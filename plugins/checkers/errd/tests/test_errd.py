@@ -18,10 +18,11 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 from safekit_checker_errd import ErrdChecker, ErrdConfig
-from safekit_checker_errd.finding import BlindError, Wanted, find
+from safekit_checker_errd.finding import BlindError, Finder, Wanted
 from safekit_checker_errd.scanner import Scanner
 
 from safekit_sdk import Context, Health, Ident, Verdict, check_api
+from safekit_sdk.procfs import MARKER
 
 KERNEL = tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])
 
@@ -229,11 +230,18 @@ async def test_own_counts_only_the_processes_of_the_modules_cgroup(program: Path
     kill(ours)
 
 
-@pytest.mark.parametrize("place", [None, Path("/sys/fs/cgroup/not/there")])
-async def test_own_without_a_cgroup_is_unknown(program: Path, place: Path | None) -> None:
-    verdict = await first(checker(place, process=program.name, own=True))
+async def test_own_without_its_cgroup_is_unknown(program: Path, tmp_path: Path) -> None:
+    verdict = await first(checker(tmp_path / "not-there", process=program.name, own=True))
     assert verdict.health is Health.UNKNOWN
     assert "cgroup" in verdict.reason
+
+
+async def test_own_where_there_are_no_cgroups_counts_by_the_modules_marker(program: Path, start: Any) -> None:
+    start(program)
+    start(program, env={MARKER: "n1/webcam/service.x"})
+    ours = start(program, env={MARKER: "n1/web/service.x"})
+    verdict = await first(checker(process=program.name, own=True))
+    assert (verdict.health, verdict.facts["pids"]) == (Health.UP, str(ours.pid))
 
 
 async def test_a_leader_is_told_from_the_workers_of_its_session(program: Path, start: Any) -> None:
@@ -245,7 +253,7 @@ async def test_a_leader_is_told_from_the_workers_of_its_session(program: Path, s
 
 
 def fitting(**wanted: Any) -> set[int]:
-    return set(find(Wanted(**wanted), None))
+    return set(Finder(Wanted(**wanted)).find())
 
 
 def test_a_long_name_is_the_programs_not_the_kernels(program: Path, start: Any) -> None:

@@ -10,12 +10,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from safekit_checker_errd.finding import BlindError, Wanted, check_view, find
+from safekit_checker_errd.finding import BlindError, Finder, Own, Wanted, check_view
 from safekit_checker_errd.roster import Roster
 from safekit_checker_errd.scanner import Scanner
 from safekit_sdk import Checker, CheckerConfig, Context, Duration, FailureAction, Health, ModuleKind, Verdict
-from safekit_sdk.cgroup import unified_mount
-from safekit_sdk.procfs import ProcessStat
 
 INTERVAL_MIN = Duration(0.1)
 _SHOWN_PIDS = 8
@@ -46,12 +44,13 @@ class ErrdConfig(CheckerConfig):
     leader: bool = False
     """Count session leaders only: a server's main process, not the workers that outlive it."""
     own: bool = False
-    """Count only what this module started: the processes in its cgroup."""
+    """Count only what this module started: the processes in its cgroup, or with its marker where there is none."""
     interval: Duration = Duration(2)
     """Between looks for new processes; a death needs none. At least 100ms."""
     timeout: Duration = Duration(5)
     """A look at /proc that takes longer counts as unknown."""
     action: FailureAction = "stopstart"
+    """What the generated rule does when the verdict is down."""
 
     @field_validator("interval")
     @classmethod
@@ -83,9 +82,12 @@ class ErrdConfig(CheckerConfig):
 
 
 class ErrdChecker(Checker[ErrdConfig], api=1):
+    """Down the instant that too few of a service's processes are left."""
+
     def __init__(self, config: ErrdConfig, context: Context) -> None:
         super().__init__(config, context)
-        self._scanner = Scanner(self._find)
+        own = Own(context.cgroup, f"{context.node}/{context.module}/") if config.own else None
+        self._scanner = Scanner(Finder(config.wanted, own).find)
         self._roster: Roster | None = None
 
     async def watch(self) -> AsyncIterator[Verdict]:
@@ -111,11 +113,6 @@ class ErrdChecker(Checker[ErrdConfig], api=1):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause_s):
                 await roster.wait_below(self.config.atleast)
-
-    def _find(self) -> dict[int, ProcessStat]:
-        if self.config.own and self.context.cgroup is None:
-            raise BlindError("own: true needs a cgroup of the module, and this machine gives none; remove it")
-        return find(self.config.wanted, self.context.cgroup if self.config.own else None)
 
     async def _look(self, roster: Roster) -> Verdict:
         """Before a death is called down, all processes are looked at once more: a graceful restart has put
@@ -155,14 +152,11 @@ class ErrdChecker(Checker[ErrdConfig], api=1):
 
     @classmethod
     def preflight(cls, config: ErrdConfig, kind: ModuleKind) -> list[str]:  # noqa: ARG003 - a hook of the SDK
-        faults = []
         try:
             check_view()
         except (BlindError, OSError) as blind:
-            faults.append(str(blind))
-        if config.own and unified_mount() is None:
-            faults.append("own: true needs cgroup v2, which is not mounted; mount it or remove own")
-        return faults
+            return [str(blind)]
+        return []
 
 
 def _told(roster: Roster) -> str:

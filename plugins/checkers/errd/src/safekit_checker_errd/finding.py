@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safekit_sdk.cgroup import cgroup_members
-from safekit_sdk.procfs import ProcessStat, all_pids, arguments, process_stat
+from safekit_sdk.procfs import MARKER, ProcessStat, all_pids, arguments, environment, process_stat
 
 COMMAND_LINE_MAX = 8192
 """Characters of a command line that `argregex` searches."""
@@ -57,12 +57,29 @@ def _names(stat: ProcessStat, command_line: list[str]) -> Iterator[str]:
         yield Path(f"/proc/{stat.pid}/exe").readlink().name.removesuffix(" (deleted)")
 
 
-class Finder:
-    """Looks for the processes wanted, within a cgroup if one is given."""
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The processes that one module started."""
 
-    def __init__(self, wanted: Wanted, cgroup: Path | None = None) -> None:
+    cgroup: Path | None
+    marker: str
+    """How the markers of its resources begin; they tell where there is no cgroup."""
+
+    def pids(self) -> Iterable[int]:
+        if self.cgroup is not None and not self.cgroup.is_dir():
+            raise BlindError(f"the module's cgroup {self.cgroup} is not there")
+        if self.cgroup is not None:
+            return cgroup_members(self.cgroup)
+        begin = f"{MARKER}={self.marker}".encode()
+        return [pid for pid in all_pids() if any(entry.startswith(begin) for entry in environment(pid))]
+
+
+class Finder:
+    """Looks for the processes wanted, among a module's own if they are given."""
+
+    def __init__(self, wanted: Wanted, own: Own | None = None) -> None:
         self._wanted = wanted
-        self._cgroup = cgroup
+        self._own = own
         self._faceless: frozenset[ProcessStat] = frozenset()
         """Those that showed no command line in the last look, however long it waited."""
 
@@ -71,7 +88,7 @@ class Finder:
         memory map. BlindError when /proc cannot tell."""
         check_view()
         found: dict[int, ProcessStat] = {}
-        unclear = self._sort(all_pids() if self._cgroup is None else _members(self._cgroup), found)
+        unclear = self._sort(all_pids() if self._own is None else self._own.pids(), found)
         for _ in range(EXEC_LOOKS):
             if unclear <= self._faceless:
                 break
@@ -101,12 +118,6 @@ def check_view() -> None:
     shown = Path("/proc/self").readlink().name
     if shown != str(os.getpid()) or _depth(os.getpid()) != 1:
         raise BlindError("/proc belongs to another pid namespace; mount the one of this namespace on it")
-
-
-def _members(cgroup: Path) -> frozenset[int]:
-    if not cgroup.is_dir():
-        raise BlindError(f"the module's cgroup {cgroup} is not there")
-    return cgroup_members(cgroup)
 
 
 def _depth(pid: int) -> int:
