@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from safekit_checker_tcp.connect import OwnTroubleError, SilentError, connect
 from safekit_checker_tcp.conversation import converse
 from safekit_sdk import Checker, CheckerConfig, Port, Verdict
+from safekit_sdk.connect import OwnTroubleError, SilentError, connect
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
@@ -22,6 +22,7 @@ class TcpConfig(CheckerConfig):
     host: Host = "127.0.0.1"
     """Address or name. A name that does not resolve is unknown, not down."""
     port: Port
+    """Where the service listens."""
     send: Text | None = None
     """Sent as UTF-8 once the connection is open. Write its line ending: `"PING\\r\\n"`."""
     expect: Text | None = None
@@ -33,6 +34,8 @@ class TcpConfig(CheckerConfig):
 
 
 class TcpChecker(Checker[TcpConfig], api=1):
+    """Up while a connection to host:port opens within the timeout, and the service answers as expected."""
+
     async def check(self) -> Verdict:
         loop = asyncio.get_running_loop()
         began_s = loop.time()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from safekit_checker_tcp.connect import SilentError, explain
+from safekit_sdk.connect import SilentError, explain
 
 ANSWER_MAX_BYTES = 65536
 _SHOWN_BYTES = 60
