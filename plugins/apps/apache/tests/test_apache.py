@@ -31,6 +31,14 @@ def family(app: ApacheApp) -> Family:
     return Family.of(app.context, "apache.apache")
 
 
+async def gone(app: ApacheApp, main: int) -> None:
+    for _ in range(500):
+        if main_process.find(family(app)) != main:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail(f"{main} lives")
+
+
 async def test_a_configuration_with_an_error_is_told_with_file_and_line(site: Any, app: ApacheApp) -> None:
     site.write("NoSuchDirective on")
     line = site.file.read_text().splitlines().index("NoSuchDirective on") + 1
@@ -40,7 +48,7 @@ async def test_a_configuration_with_an_error_is_told_with_file_and_line(site: An
 
 
 async def test_a_taken_port_is_told(site: Any, app: ApacheApp) -> None:
-    with socket.create_server(("127.0.0.1", site.port)), pytest.raises(ConfigError, match="ended as it started.*bind"):
+    with socket.create_server(("127.0.0.1", site.port)), pytest.raises(ConfigError, match=r"ended as it started.*bind"):
         await app.start()
     assert (await app.status()).state is ResourceState.STOPPED
 
@@ -78,8 +86,7 @@ async def test_a_killed_main_process_is_failed_and_a_start_replaces_its_workers(
     main = main_process.find(family(app))
     assert main is not None
     os.kill(main, signal.SIGKILL)
-    while main_process.find(family(app)) is not None:
-        await asyncio.sleep(0.01)
+    await gone(app, main)
     assert (await app.status()).state is ResourceState.FAILED
     await app.start()
     assert main_process.find(family(app)) not in (None, main)

@@ -23,6 +23,7 @@ LOOK_S: Final = 0.005
 TERM_S: Final = 2.0
 """How long Apache may take to end after SIGTERM."""
 MAX_LOG_BYTES: Final = 1 << 20
+SYSTEMD_RUNS: Final = Path("/run/systemd/system")
 ENABLED: Final = Path("/etc/systemd/system/multi-user.target.wants/apache2.service")
 ENABLED_ELSEWHERE: Final = ENABLED.with_name("httpd.service")
 
@@ -41,7 +42,7 @@ class ApacheApp(App[ApacheConfig], api=1):
             program.find(config)
         except ConfigError as error:
             findings.append(f"{error.message}; {error.hint}")
-        for unit in (ENABLED, ENABLED_ELSEWHERE):
+        for unit in (ENABLED, ENABLED_ELSEWHERE) if SYSTEMD_RUNS.is_dir() else ():
             if config.config is None and unit.is_symlink():
                 findings.append(
                     f"systemd starts {unit.name} by itself, and it would have the port; "
@@ -124,17 +125,22 @@ class ApacheApp(App[ApacheConfig], api=1):
         await self._end(0.0 if force else TERM_S)
 
     async def _finish_requests(self) -> None:
-        """It listens no more, and ends when the requests under way are answered."""
-        pid = main_process.find(self._family)
-        pidfd = open_pidfd(pid) if pid is not None else None
-        if pidfd is None:
+        """It listens no more, and each worker ends when its requests are answered. The main process looks for that
+        only once a second, so it is the workers that are waited for."""
+        main = main_process.find(self._family)
+        pidfd = open_pidfd(main) if main is not None else None
+        if main is None or pidfd is None:
             return
+        workers = [opened for pid in self._family.pids() - {main} if (opened := open_pidfd(pid)) is not None]
+        deadline_s = asyncio.get_running_loop().time() + self.config.graceful.seconds
         try:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, signal.SIGWINCH)
-            await wait_ended(pidfd, self.config.graceful.seconds)
+            for worker in workers:
+                await wait_ended(worker, max(deadline_s - asyncio.get_running_loop().time(), 0.0))
         finally:
-            os.close(pidfd)
+            for opened in (pidfd, *workers):
+                os.close(opened)
 
     async def _end(self, grace_s: float) -> None:
         left = await self._family.end(grace_s)
