@@ -182,6 +182,7 @@ async def end_processes(
             _signal(pidfds, signal.SIGKILL)
             await _wait_all(pidfds, deadline_s - time.monotonic())
         await asyncio.sleep(0.001)
+    _reap()
     return ()
 
 

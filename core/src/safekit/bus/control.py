@@ -65,15 +65,18 @@ class ControlServer:
             try:
                 call = messages.decode(messages.CALL, frames[1], messages.MAX_CALL_BYTES)
             except PeerError as error:
-                refusal = Answer(id="", error=messages.error_body(error))
-                await self._socket.send_multipart([frames[0], messages.encode(refusal)])
+                self._reply(frames[0], Answer(id="", error=messages.error_body(error)))
                 continue
             self._spawn(self._answer(frames[0], call))
 
     async def _answer(self, identity: bytes, call: Call) -> None:
         async with self._in_hand:
             answer = await self._on_call(call)
-        await self._socket.send_multipart([identity, messages.encode(answer)])
+        self._reply(identity, answer)
+
+    def _reply(self, identity: bytes, answer: Answer) -> None:
+        """Lost when the caller is gone."""
+        sockets.send_now(self._socket, identity, messages.encode(answer))
 
 
 class ControlClient:

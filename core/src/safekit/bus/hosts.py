@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-import zmq
 import zmq.asyncio
 
 from safekit.bus import messages, sockets
@@ -44,11 +43,7 @@ class HostServer:
 
     def send(self, identity: str, message: Message) -> bool:
         """False when the host is not connected, or its queue is full because it hangs."""
-        try:
-            zmq.Socket.send_multipart(self._socket, [identity.encode(), messages.encode(message)], zmq.NOBLOCK)
-        except zmq.ZMQError:
-            return False
-        return True
+        return sockets.send_now(self._socket, identity.encode(), messages.encode(message))
 
     async def _serve(self) -> None:
         while True:
@@ -74,9 +69,7 @@ class HostClient:
 
     def send(self, message: Message) -> None:
         """Never waits: what does not fit into the queue is lost, and a daemon that far behind kills the host."""
-        try:
-            zmq.Socket.send(self._socket, messages.encode(message), zmq.NOBLOCK)
-        except zmq.Again:
+        if not sockets.send_now(self._socket, messages.encode(message)):
             log.error("the queue to the daemon is full; a message was dropped")
 
     async def receive(self) -> Any:

@@ -78,7 +78,7 @@ class JoinServer:
         self._wall_clock = wall_clock
         self._tokens: dict[bytes, Token] = {}
         self._wrong = 0
-        self._task: asyncio.Task[None] | None = None
+        self._listeners: dict[tuple[str, int], asyncio.Task[None]] = {}
 
     def issue(self, address: str, port: int, ttl_s: float) -> Token:
         """Return a new token and listen for its bearer on address:port. PeerError when that cannot be bound."""
@@ -87,15 +87,16 @@ class JoinServer:
         if len(self._tokens) >= 16:
             raise RefusedError("16 join tokens are outstanding", hint="wait until they have expired")
         token = Token(address, port, self._pair.public, secrets.token_bytes(16), int(self._wall_clock() + ttl_s))
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._serve(self._bind(address, port)))
+        place = (address, port)
+        if place not in self._listeners or self._listeners[place].done():
+            self._listeners[place] = asyncio.create_task(self._serve(place, self._bind(address, port)))
         self._tokens[token.secret] = token
         return token
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._listeners.values():
+            task.cancel()
+        await asyncio.gather(*self._listeners.values(), return_exceptions=True)
 
     def _bind(self, address: str, port: int) -> sockets.Socket:
         socket = sockets.curve_server(
@@ -108,9 +109,9 @@ class JoinServer:
             raise PeerError(f"cannot listen for joins on {address} port {port}: {error.strerror}") from None
         return socket
 
-    async def _serve(self, socket: sockets.Socket) -> None:
+    async def _serve(self, place: tuple[str, int], socket: sockets.Socket) -> None:
         try:
-            while self._tokens:
+            while any((token.address, token.port) == place for token in self._tokens.values()):
                 if not await socket.poll(1000):
                     self._forget_expired()
                     continue
@@ -172,7 +173,7 @@ def ask_to_join(token: Token, request: dict[str, Any], pair: KeyPair, timeout_s:
         if not socket.poll(int(timeout_s * 1000)):
             raise PeerError(
                 f"the node at {token.address} port {token.port} does not answer",
-                hint="check the network, that safekitd runs there, and that the token has not expired",
+                hint="check the network, that safekitd runs there, and that the token was neither used nor has expired",
             )
         answer = messages.decode(messages.JOIN_ANSWER, socket.recv(), messages.MAX_CALL_BYTES)
     finally:

@@ -145,9 +145,7 @@ class NodeBus:
         """Hand the heartbeat to every link that is connected; the others lose it, which is what silence is."""
         data = messages.encode(Beat(heartbeat=heartbeat))
         for socket in self._beats.values():
-            with contextlib.suppress(zmq.Again):
-                # the synchronous send of the underlying socket: no task, no future, at once
-                zmq.Socket.send(socket, data, zmq.NOBLOCK)
+            sockets.send_now(socket, data)
 
     async def _serve(self, network: str, socket: sockets.Socket) -> None:
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import zmq
@@ -73,6 +74,12 @@ def local_client(context: zmq.asyncio.Context, *, max_bytes: int, queue: int = 1
     socket = context.socket(zmq.DEALER)
     _bounded(socket, max_bytes, queue)
     return socket
+
+
+def send_now(socket: Socket, *frames: bytes) -> bool:
+    """Hand it to the socket at once. False when the receiver is not connected or its queue is full."""
+    sent = socket.send_multipart(list(frames), flags=zmq.NOBLOCK)
+    return isinstance(sent, asyncio.Future) and sent.exception() is None
 
 
 def endpoint(address: str, port: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -18,7 +19,11 @@ GROUP = "safekit.commands"
 def build(invoked: str) -> typer.Typer:
     """The whole tree; of the plugins' groups only the one that is invoked is imported."""
     app = typer.Typer(
-        name="safekit", help="High availability for plain servers.", no_args_is_help=True, add_completion=True
+        name="safekit",
+        help="High availability for plain servers.",
+        no_args_is_help=True,
+        add_completion=True,
+        pretty_exceptions_enable=False,
     )
     app.add_typer(cluster.app, name="cluster")
     app.add_typer(daemon.app, name="daemon")
@@ -66,4 +71,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
+        sys.exit(ExitCode.ERROR)
+    except Exception:  # a defect of ours: with what finds it, and not taken for the operator's
+        traceback.print_exc()
+        print("safekit: this is a defect of safekit; please report it with the lines above", file=sys.stderr)
         sys.exit(ExitCode.ERROR)

@@ -166,16 +166,20 @@ def _request(module: str, files: dict[str, bytes]) -> dict[str, Any]:
 
 
 def _plan_text(answers: dict[str, Any]) -> Any:
+    """Nodes that would do the same are shown together."""
     from rich.text import Text
 
-    text = Text()
+    shown: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for node, answer in answers.items():
-        text.append(f"{node}\n", style="bold")
         if error := answer.get("error"):
-            text.append(f"  refused: {error}\n", style="red")
-            continue
-        for line in answer["text"]:
-            text.append(f"  {line}\n")
-        for finding in (*answer["findings"], *answer["warnings"]):
-            text.append(f"  warning: {finding}\n", style="yellow")
+            styled = [(f"refused: {error}", "red")]
+        else:
+            styled = [(line, "") for line in answer["lines"]]
+            styled += [(f"warning: {found}", "yellow") for found in answer["findings"]]
+        shown.setdefault(tuple(styled), []).append(node)
+    text = Text()
+    for said, nodes in shown.items():
+        text.append(f"on {', '.join(nodes)}\n", style="bold")
+        for line, style in said:
+            text.append(f"  {line}\n", style=style)
     return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -184,38 +185,62 @@ def wait_for(
     _await_states(name, chosen(on, everywhere), set(states), timeout)
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """A module on one node."""
+
+    state: str
+    readiness: str
+    reason: str
+    under_way: bool
+    given_up: bool
+    """It is stopped although it was started: waiting for more is in vain."""
+
+    def __str__(self) -> str:
+        return f"{self.state} {self.readiness} ({self.reason}{', under way' if self.under_way else ''})"
+
+    def is_one_of(self, wanted: set[str]) -> bool:
+        if self.under_way:
+            return False
+        if self.state in _RUNNING:
+            return self.readiness == "Ready" and bool(wanted & {self.state, "ready"})
+        return self.state in wanted
+
+
 def _await_states(name: str, nodes: tuple[str, ...], states: set[str], timeout_s: float) -> None:
-    last: dict[str, str] = {}
+    """TimeoutError when it takes longer; ConfigError when the module stopped for good before it was ready."""
+    last: dict[str, _Seen] = {}
 
     def there() -> bool:
         last.clear()
-        last.update(_states(name, nodes))
-        return bool(last) and all(_is_one_of(state, states) for state in last.values())
+        last.update(_seen(name, nodes))
+        return bool(last) and all(seen.is_one_of(states) or seen.given_up for seen in last.values())
 
     try:
         _await(there, f"module '{name}' did not become {' or '.join(sorted(states))}", timeout_s)
     finally:
-        for node, state in last.items():
-            print(f"{node}: {state}")
+        for node, seen in last.items():
+            print(f"{node}: {seen}")
+    stopped = [node for node, seen in last.items() if not seen.is_one_of(states)]
+    if stopped:
+        raise ConfigError(
+            f"module '{name}' has stopped on {', '.join(stopped)}", hint=f"`safekit why {name} --on {stopped[0]}`"
+        )
 
 
-def _states(name: str, nodes: tuple[str, ...]) -> dict[str, str]:
-    found = {}
-    for node, result in results(ask_nodes("status", {}, nodes, timeout_s=3.0)).items():
-        for module in result["modules"]:
-            if module["name"] == name:
-                running = ", under way" if module["running"] else ""
-                found[node] = f"{module['state']} {module['readiness']} ({module['reason']}{running})"
-    return found
-
-
-def _is_one_of(shown: str, wanted: set[str]) -> bool:
-    state, readiness = shown.split()[:2]
-    if "under way" in shown.rpartition(",")[2]:
-        return False
-    if state in _RUNNING:
-        return readiness == "Ready" and bool(wanted & {state, "ready"})
-    return state in wanted
+def _seen(name: str, nodes: tuple[str, ...]) -> dict[str, _Seen]:
+    return {
+        node: _Seen(
+            state=module["state"],
+            readiness=module["readiness"],
+            reason=module["reason"],
+            under_way=bool(module["running"]),
+            given_up=module["state"] == "STOP" and not module["running"] and not module["desired"],
+        )
+        for node, result in results(ask_nodes("status", {}, nodes, timeout_s=3.0)).items()
+        for module in result["modules"]
+        if module["name"] == name
+    }
 
 
 def _primary(name: str) -> str:

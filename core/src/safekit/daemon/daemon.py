@@ -230,7 +230,7 @@ class Daemon:
 
     def _alarms(self) -> list[str]:
         found = [self.runtime.storage_trouble, self.history.trouble]
-        if self.history.dropped:
+        if self.history.dropped_lately:
             found.append(f"{self.history.dropped} entries of the history were lost")
         return [trouble for trouble in found if trouble]
 

@@ -16,7 +16,7 @@ import structlog
 
 from safekit.bus.nodes import NodeBus
 from safekit.config.compiled import CompiledModule
-from safekit.config.plan import diff
+from safekit.config.plan import diff, lines
 from safekit.daemon.configuration import Compilation, Configuration
 from safekit.daemon.operations import Args, CommitArgs, FilesArgs, ModuleArgs, Operations, StageArgs
 from safekit_sdk import ConfigError, PeerError, RefusedError, SafekitError
@@ -78,6 +78,7 @@ class Rollout:
             "findings": list(compilation.findings),
             "warnings": list(compilation.warnings),
             "plan": plan.model_dump(mode="json"),
+            "lines": lines(plan),
         }
 
     async def commit(self, args: CommitArgs) -> dict[str, Any]:

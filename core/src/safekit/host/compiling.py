@@ -46,8 +46,8 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
 
 def preflight(compiled: CompiledModule) -> list[str]:
     """What on this machine would make a start fail, one sentence each."""
-    findings = []
-    entries = [(step.group, step.plugin, step.config) for step in compiled.steps]
+    findings: list[str] = []
+    entries: list[tuple[str, str, dict[str, Any]]] = [(step.group, step.plugin, step.config) for step in compiled.steps]
     entries += [("checker", checker.plugin, checker.config) for checker in compiled.checkers]
     for group, plugin, config in entries:
         cls = load(GROUPS[group], plugin)

@@ -80,11 +80,13 @@ class Maker:
         cls = load(GROUPS[step.group], step.plugin)
         if not issubclass(cls, (Resource, App)):
             raise PluginError(f"plugin '{step.plugin}' is not a resource")
-        return self._make(cls, step.plugin, step.ident, scope, step.config)
+        made: Resource[Any] = self._make(cls, step.plugin, step.ident, scope, step.config)
+        return made
 
     def _checker(self, entry: CompiledChecker) -> Checker[Any]:
         cls = load(GROUPS["checker"], entry.plugin)
-        return self._make(cls, entry.plugin, entry.ident, entry.scope, entry.config)
+        made: Checker[Any] = self._make(cls, entry.plugin, entry.ident, entry.scope, entry.config)
+        return made
 
     def _make(self, cls: Any, plugin: str, ident: str, scope: Scope, config: dict[str, Any]) -> Any:
         context = self._context(plugin, ident, scope)

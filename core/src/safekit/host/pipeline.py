@@ -10,7 +10,7 @@ from typing import Final
 from safekit.engine.actions import Phase
 from safekit.host.instances import Check, Step
 from safekit.host.watching import Watching
-from safekit_sdk import Scope, Transition
+from safekit_sdk import SafekitError, Scope, Transition
 
 OnStep = Callable[[Step, str, str], None]
 _STARTS: Final[dict[Phase, Scope]] = {
@@ -231,6 +231,8 @@ async def _attempt(work: Awaitable[None], timeout_s: float, what: str) -> str:
         await asyncio.wait_for(work, timeout_s)
     except TimeoutError:
         return f"{what} took longer than {timeout_s:g} s"
+    except SafekitError as error:
+        return f"{error.message} ({error.hint})" if error.hint else error.message
     except Exception as error:  # a plugin's door: whatever it raises is a failed start or stop
         return str(error) or f"{what} failed: {type(error).__name__}"
     return ""

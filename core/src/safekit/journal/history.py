@@ -10,6 +10,7 @@ import contextlib
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ _INSERT: Final = "INSERT INTO entries (incarnation, mono, wall, kind, module, ty
 QUEUE_ENTRIES: Final = 20_000
 BATCH_ENTRIES: Final = 500
 FLUSH_S: Final = 0.2
+ALARM_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class History:
         self._written = 0
         self.dropped = 0
         """Entries lost because the disk was too slow or full."""
+        self._lost_s = 0.0
         self.trouble = ""
         """Why the last write failed; empty when it did not."""
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -81,7 +84,17 @@ class History:
         try:
             self._queue.put_nowait(entry)
         except queue.Full:
-            self.dropped += 1
+            self._lost(1)
+
+    def _lost(self, entries: int) -> None:
+        if entries:
+            self.dropped += entries
+            self._lost_s = time.monotonic()
+
+    @property
+    def dropped_lately(self) -> bool:
+        """Whether entries were lost within ALARM_S."""
+        return self.dropped > 0 and time.monotonic() - self._lost_s < ALARM_S
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Wait until everything appended so far is written or dropped."""
@@ -121,14 +134,23 @@ class History:
                 if connection is None:
                     connection = self._open()
                 self._write(connection, batch)
-                self.trouble = ""
+                self.trouble = "" if batch else self.trouble
             except sqlite3.Error as error:
-                self.dropped += len(batch)
+                self._lost(len(batch))
                 self.trouble = f"the history cannot be written: {error}"
                 connection = self._forget(connection)
+                if type(error) is sqlite3.DatabaseError:  # its subclasses tell of the disk, or of us
+                    self._set_aside()
             for waiter in waiters:
                 waiter.set()
         self._forget(connection)
+
+    def _set_aside(self) -> None:
+        """A damaged file is kept under another name, and begun anew: no history is a reason not to run."""
+        for suffix in ("", "-wal", "-shm"):
+            part = self._path.with_name(self._path.name + suffix)
+            with contextlib.suppress(OSError):
+                part.rename(part.with_name(f"damaged-{part.name}"))
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=5)
