@@ -48,8 +48,8 @@ class ServiceConfig(ResourceConfig):
     """Where the program writes the id of its main process, which is then watched."""
     user: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     """Who runs the scripts or commands; root when absent."""
-    directory: AbsolutePath = Path("/")
-    """Their working directory."""
+    directory: AbsolutePath | None = None
+    """Their working directory; / when absent."""
     settle: Duration = Duration(0.1)
     """A `command` without `pidfile` that ends within this time has failed to start."""
     log_size_kb: int = Field(default=2048, ge=1, le=1 << 20)
@@ -62,6 +62,6 @@ class ServiceConfig(ResourceConfig):
             given = f"{' and '.join(forms)} are given" if forms else "none is given"
             raise ValueError(f"give exactly one of scripts, command, unit; {given}")
         for key, allowed in _BELONGS_TO.items():
-            if key in self.model_fields_set and getattr(self, key) is not None and forms[0] not in allowed:
+            if getattr(self, key) != type(self).model_fields[key].default and forms[0] not in allowed:
                 raise ValueError(f"'{key}' goes with {' or '.join(allowed)}, not with {forms[0]}; remove it")
         return self

@@ -12,12 +12,14 @@ class Form(ABC):
     def __init__(self, around: Surroundings) -> None:
         self.around = around
         self.config = around.config
+        self.change = Transition("", "", "")
+        """The change of the module's state that the present call belongs to."""
 
     @abstractmethod
-    async def start(self, change: Transition) -> None: ...
+    async def start(self) -> None: ...
 
     @abstractmethod
-    async def stop(self, force: bool, change: Transition) -> None: ...
+    async def stop(self, force: bool) -> None: ...
 
     @abstractmethod
     async def status(self) -> Status: ...
@@ -31,7 +33,8 @@ class Form(ABC):
         """Whether there is a main process whose death is the death of the service."""
 
     async def transition(self, change: Transition) -> None:
-        """The module's state changes."""
+        """The module's state changes; for those that want to know."""
+        self.change = change
 
     def last_words(self) -> str:
         """How the main process ended, when that is known."""

@@ -40,7 +40,9 @@ class Surroundings:
             "SAFEBIN": str(binaries),
             "SAFEMODULE": self.context.module,
             "SAFEUSERBIN": str(self.config.scripts or binaries),
-            "SAFEUSERCONF": str(self.config.scripts.parent if self.config.scripts else self.config.directory),
+            "SAFEUSERCONF": str(
+                self.config.scripts.parent if self.config.scripts else self.config.directory or Path("/")
+            ),
             "SAFEVAR": str(self.context.run_dir),
             "SAFEUSERVAR": str(self.context.state_dir),
             **self.family.environment,
@@ -54,7 +56,7 @@ class Surroundings:
                 argv,
                 timeout_s=timeout_s,
                 env={**self.environment(), **extra},
-                cwd=self.config.directory,
+                cwd=self.config.directory or Path("/"),
                 output=self.log.path,
                 cgroup=self.family.home(),
                 user=self.config.user,
