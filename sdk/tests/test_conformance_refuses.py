@@ -14,7 +14,11 @@ import pytest
 from safekit_sdk.testing.conformance.plugin import our_needs
 from safekit_sdk.testing.fakes import install_fakes
 
-MUTANTS = Path(__file__).with_name("mutants.py")
+MUTANTS = [Path(__file__).with_name(name) for name in ("mutants.py", "mutants_of_resources.py")]
+CLASSES = {
+    name: path for path in MUTANTS for name in re.findall(r"^class Test(\w+)", path.read_text("utf-8"), re.MULTILINE)
+}
+"""Where each mutant's suite is, in the order of the files."""
 PACKAGE = {
     "test_its_entry_point_leads_to_the_class",
     "test_its_distribution_has_a_readme_and_needs_the_sdk",
@@ -105,12 +109,12 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
 
 
 def run_mutants(place: Path) -> None:
-    path = os.pathsep.join([str(MUTANTS.parent), str(install_fakes(place / "site"))])
+    path = os.pathsep.join([str(MUTANTS[0].parent), str(install_fakes(place / "site"))])
     options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(place), "-c", os.devnull, "--timeout=100"]
     options += ["-o", "junit_family=xunit1", f"--junitxml={place}/result.xml", "--basetemp", f"{place}/tmp"]
     options += ["-o", "asyncio_default_fixture_loop_scope=function"]
-    tests = [f"{MUTANTS}::Test{m}::test_{test}" for m, names in EXPECTED.items() if m not in WHOLE for test in names]
-    argv = [sys.executable, "-m", "pytest", *options, *tests, *(f"{MUTANTS}::Test{mutant}" for mutant in WHOLE)]
+    tests = [f"{CLASSES[m]}::Test{m}::test_{test}" for m, names in EXPECTED.items() if m not in WHOLE for test in names]
+    argv = [sys.executable, "-m", "pytest", *options, *tests, *(f"{CLASSES[mutant]}::Test{mutant}" for mutant in WHOLE)]
     env = {**os.environ, "PYTHONPATH": path}
     done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=110, check=False, cwd=place)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -128,8 +132,7 @@ def test_our_distributions_are_told_from_others() -> None:
 
 
 def test_every_mutant_is_accounted_for() -> None:
-    classes = re.findall(r"^class Test(\w+)", MUTANTS.read_text(encoding="utf-8"), re.MULTILINE)
-    assert classes == list(EXPECTED)
+    assert list(CLASSES) == list(EXPECTED)
 
 
 @pytest.mark.parametrize("mutant", WHOLE)

@@ -85,7 +85,13 @@ def test_a_package_declares_what_it_imports(package: Package) -> None:
 
 @EVERY
 def test_a_package_imports_what_it_declares(package: Package) -> None:
-    assert {distribution(one) for one in package.requirements} - set(imported(package)) == set()
+    declared = {distribution(one) for one in package.requirements if not (is_app(package) and is_own(one))}
+    assert declared - set(imported(package)) == set()
+
+
+def is_app(package: Package) -> bool:
+    """Installing an app brings all that its module files name, which it does not import."""
+    return package.directory.startswith("plugins/apps/")
 
 
 def imported(package: Package) -> dict[str, str]:
@@ -115,7 +121,8 @@ def test_the_tests_of_a_package_run_without_the_packages_that_it_does_not_need(p
 
 @EVERY_PLUGIN
 def test_a_plugin_needs_the_sdk_and_no_other_package_of_ours(package: Package) -> None:
-    assert {distribution(one) for one in package.requirements if is_own(one)} <= {"safekit-sdk"}
+    needed = {distribution(one) for one in package.requirements if is_own(one)}
+    assert needed <= {"safekit-sdk"} or (is_app(package) and "safekit-sdk" in needed)
 
 
 def test_no_package_escapes_uv() -> None:

@@ -19,8 +19,8 @@ checkers:
 
 def add(made: Cluster, content: str = LIGHT) -> None:
     first = made.nodes[0]
-    made.write(first, "/root/watch/module.yaml", content)
-    made.safekit(first, "module", "add", "watch", "--from", "/root/watch")
+    made.write(first, "/srv/watch/module.yaml", content)
+    made.safekit(first, "module", "add", "watch", "--from", "/srv/watch")
 
 
 def edit(made: Cluster, node: Node, old: str, new: str) -> None:
@@ -97,8 +97,8 @@ def test_earlier_versions_are_kept_and_restored(pair: Cluster) -> None:
 
 def test_a_module_whose_plugin_is_not_installed_names_the_package(pair: Cluster) -> None:
     first = pair.nodes[0]
-    pair.write(first, "/root/watch/module.yaml", "kind: light\npipeline:\n  - postgresql: {}\n")
-    done = pair.safekit(first, "module", "add", "watch", "--from", "/root/watch", ok=False)
+    pair.write(first, "/srv/watch/module.yaml", "kind: light\npipeline:\n  - postgresql: {}\n")
+    done = pair.safekit(first, "module", "add", "watch", "--from", "/srv/watch", ok=False)
     assert done.returncode != 0
     assert "pip install safekit-postgresql" in done.stderr
     assert "module.yaml:3:" in done.stderr

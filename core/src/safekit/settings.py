@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="SAFEKIT_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="SAFEKIT_", frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     etc: Path = Path("/etc/safekit")
     """cluster.yaml, the node's key, modules/NAME/."""
@@ -17,6 +17,7 @@ class Settings(BaseSettings):
     run: Path = Path("/run/safekit")
     """Sockets and locks."""
     log: Path = Path("/var/log/safekit")
+    """What safekitd and the hosts print."""
     host_memory_mib: int = 512
     """A module's host that grows beyond this is killed and counts as lost."""
     host_silent_s: float = 5.0

@@ -13,6 +13,7 @@ from safekit.bus.keys import KeyPair
 NODE_DOMAIN = "safekit-node"
 JOIN_DOMAIN = "safekit-join"
 Socket = zmq.asyncio.Socket
+Context = zmq.asyncio.Context
 
 
 def _bounded(socket: Any, max_bytes: int, queue: int) -> None:

@@ -48,19 +48,23 @@ class _Part(BaseModel):
 
 class Network(_Part):
     name: NetworkName
+    """What the nodes' addresses and the commands call it."""
     port: Port = DEFAULT_PORT
     """Of the traffic between nodes."""
 
 
 class ClusterNode(_Part):
     name: NodeName
+    """What modules, commands and the other nodes call it."""
     public_key: PublicKey
+    """The Z85 form of its CURVE key: who has the other half is this node."""
     addresses: dict[NetworkName, Address] = Field(min_length=1, max_length=MAX_NETWORKS)
     """Network to address; a node need not be on all networks."""
 
 
 class Cluster(_Part):
     name: NodeName
+    """For people."""
     id: uuid.UUID
     """Two clusters of one name are told apart by it."""
     revision: int = Field(ge=1)
@@ -68,6 +72,7 @@ class Cluster(_Part):
     networks: tuple[Network, ...] = Field(min_length=1, max_length=MAX_NETWORKS)
     """In the order of preference."""
     nodes: tuple[ClusterNode, ...] = Field(min_length=1, max_length=MAX_NODES)
+    """The machines that belong to it; a key that is not among theirs is not heard."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

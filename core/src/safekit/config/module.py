@@ -39,6 +39,7 @@ class RuleEntry(_Part):
     """A rule with a sentence for the operator."""
 
     rule: str
+    """`label: if (class.name == down) then restart;`"""
     message: str = Field(default="", max_length=500)
     """What `safekit why` says when the rule acts."""
 

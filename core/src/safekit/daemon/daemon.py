@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-import zmq.asyncio
 
 from safekit import engine
 from safekit.bus import keys
 from safekit.bus.control import ControlServer
 from safekit.bus.messages import Notify
 from safekit.bus.nodes import NodeBus
+from safekit.bus.sockets import Context
 from safekit.config.compiled import CompiledModule
+from safekit.daemon.calendar import Calendar
 from safekit.daemon.configuration import Configuration
 from safekit.daemon.hosts import HostReports, Hosts
 from safekit.daemon.joining import Joining
@@ -40,6 +41,7 @@ from safekit_sdk.cgroup import module_cgroup
 
 log = structlog.get_logger("daemon")
 INCARNATION_KEY: Final = "incarnation"
+TIDIED: Final = "17 3 * * *"
 LAST_WORD_S: Final = 10.0
 """How long a daemon that ends waits, beyond the modules' own stop limits, for a peer to have its word."""
 
@@ -57,7 +59,7 @@ class Daemon:
         self.history = History(settings.var / "history.db")
         self.recorder = Recorder(self.history, self._next_incarnation(), self._decided)
         self.runtime = Runtime(self.configuration.node, self._facts, self.recorder, self._perform)
-        self._context = zmq.asyncio.Context()
+        self._context = Context()
         reports = HostReports(self.runtime.submit, self.recorder.said, self._compiled)
         self.hosts = Hosts(self._context, settings, reports)
         self.operations = Operations()
@@ -65,6 +67,8 @@ class Daemon:
         self._control = ControlServer(self._context, settings.control_socket, self.operations.local)
         self.rollout = Rollout(self.configuration, self.bus, self._module_changed, self._is_stopped)
         self._joining = Joining(self._context, pair, self.configuration, self.bus, self.cluster_changed)
+        self._calendar = Calendar(self._not_done)
+        self._calendar.add("history", TIDIED, self.history.tidy)
         self.started = time.time()
         self._end = asyncio.Event()
         self.end_reason = ""
@@ -108,6 +112,7 @@ class Daemon:
         self.runtime.submit(events.Configured(self.configuration.membership(), self.configuration.specs()))
         self.runtime.submit(events.Started(self.recorder.incarnation, boot=self._first_since_boot()))
         self._control.start()
+        self._calendar.start()
         log.info("safekitd runs", node=self.configuration.node, incarnation=self.recorder.incarnation, without=refused)
         self.recorder.said("", "info", f"safekitd started (incarnation {self.recorder.incarnation})")
 
@@ -132,6 +137,7 @@ class Daemon:
             await asyncio.sleep(0.05)
 
     async def _close(self, tasks: list[asyncio.Task[Any]]) -> None:
+        self._calendar.close()
         with contextlib.suppress(Exception):
             await self._control.close()
         for task in tasks:
@@ -200,6 +206,9 @@ class Daemon:
     def _is_stopped(self, module: str) -> bool:
         report = dict(engine.reports(self.runtime.node)).get(module)
         return report is None or (report.state == "STOP" and not report.active and report.readiness != "Transient")
+
+    def _not_done(self, job: str, error: str) -> None:
+        self.recorder.said("", "warning", f"the daily work on the {job} was not done: {error}")
 
     def describe(self) -> dict[str, Any]:
         """This node, its peers as it sees them, and its modules, as plain values."""

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import psutil
 import structlog
-import zmq.asyncio
 
 from safekit.bus import messages
 from safekit.bus.hosts import HostServer
 from safekit.bus.messages import Message
+from safekit.bus.sockets import Context
 from safekit.engine import events
 from safekit.engine.actions import RunPipeline
 from safekit.settings import Settings
@@ -53,7 +53,7 @@ class HostReports:
 
 
 class Hosts:
-    def __init__(self, context: zmq.asyncio.Context, settings: Settings, reports: HostReports) -> None:
+    def __init__(self, context: Context, settings: Settings, reports: HostReports) -> None:
         self._settings = settings
         self._reports = reports
         self._server = HostServer(context, settings.host_socket, self._heard)

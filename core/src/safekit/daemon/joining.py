@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-import zmq.asyncio
-
 from safekit.bus.join import JoinServer
 from safekit.bus.keys import KeyPair
 from safekit.bus.messages import JoinRequest
 from safekit.bus.nodes import NodeBus
+from safekit.bus.sockets import Context
 from safekit.config.cluster import Cluster
 from safekit.daemon.configuration import Configuration
 from safekit.daemon.operations import ClusterArgs, Operations, TokenArgs
@@ -26,7 +25,7 @@ JOIN_PORT_OFFSET: Final = 1
 class Joining:
     def __init__(
         self,
-        context: zmq.asyncio.Context,
+        context: Context,
         pair: KeyPair,
         configuration: Configuration,
         bus: NodeBus,

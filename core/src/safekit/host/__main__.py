@@ -9,9 +9,8 @@ import os
 import sys
 from pathlib import Path
 
-import zmq.asyncio
-
 from safekit.bus.hosts import HostClient
+from safekit.bus.sockets import Context
 from safekit.host.host import Host, end_with_parent
 from safekit.logs import configure_logs
 
@@ -31,7 +30,7 @@ def main() -> None:
 
 
 async def _serve(identity: str, path: Path) -> None:
-    context = zmq.asyncio.Context()
+    context = Context()
     client = HostClient(context, path, identity)
     try:
         await Host(client, os.getpid()).serve()

@@ -193,6 +193,12 @@ class History:
             self._written = 0
             self._trim(connection, batch[-1].wall)
 
+    def tidy(self) -> None:
+        """Drop what is older than is kept, and give the space back. Blocking; for a thread of its own."""
+        with contextlib.closing(self._open()) as connection:
+            self._trim(connection, time.time())
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def _trim(self, connection: sqlite3.Connection, now_wall: float) -> None:
         with connection:
             connection.execute("DELETE FROM entries WHERE wall < ?", (now_wall - self._keep_s,))
