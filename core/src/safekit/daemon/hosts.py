@@ -25,6 +25,8 @@ from safekit.settings import Settings
 
 log = structlog.get_logger("hosts")
 CHECK_S: Final = 0.5
+CLOSE_S: Final = 30.0
+"""The longest that hosts may take to end what did not stop by itself when the daemon ends."""
 STARTUP_S: Final = 30.0
 """The longest that a host may take from its start to the end of importing its plugins."""
 
@@ -72,13 +74,13 @@ class Hosts:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """End every host; what they had started is stopped by them within their own limits."""
+        """End every host, and with it whatever of its module has not stopped."""
         self._closing = True
         for host in self._hosts.values():
             self._server.send(host.identity, messages.Shutdown())
         ends = [asyncio.create_task(host.process.wait()) for host in self._hosts.values()]
         if ends:
-            await asyncio.wait(ends, timeout=5.0)
+            await asyncio.wait(ends, timeout=CLOSE_S)
         for host in list(self._hosts.values()):
             self._kill(host, "the daemon ends")
         tasks = list(self._tasks)

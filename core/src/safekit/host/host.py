@@ -94,9 +94,15 @@ class Host:
         elif isinstance(message, Notify):
             self._observers.notify(message.hook, **message.arguments)
         elif isinstance(message, Shutdown):
-            if self._watching is not None:
-                await self._watching.close()
-            self._ended.set()
+            await self._shut_down()
+
+    async def _shut_down(self) -> None:
+        """The module is stopped, or did not stop in time and is ended by force: a host leaves nothing behind."""
+        if self._pipeline is not None and self._pipeline.has_started:
+            await self._end_by_force()
+        if self._watching is not None:
+            await self._watching.close()
+        self._ended.set()
 
     def _load(self, message: Load) -> None:
         try:

@@ -53,10 +53,15 @@ class Pipeline:
         self._on: set[Scope] = set()
         self._offered: tuple[tuple[Step, ...], list[Check]] | None = None
 
+    @property
+    def has_started(self) -> bool:
+        """Whether anything is started, or may be because it did not stop."""
+        return bool(self._on) or any(step.started or step.promoted for step in self._steps)
+
     def offer(self, steps: Sequence[Step], checks: list[Check]) -> None:
         """A new configuration, taken over by the phase `reconfigure`, or at once when nothing is started."""
         self._offered = (tuple(steps), checks)
-        if not self._on and not any(step.started for step in self._steps):
+        if not self.has_started:
             self._adopt()
 
     def _adopt(self) -> tuple[list[Step], list[Step]]:
