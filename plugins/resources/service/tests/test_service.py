@@ -272,13 +272,13 @@ esac"""
 
 
 async def test_a_unit_is_started_watched_and_stopped_through_systemctl(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There is no systemd here: a program with the part of systemctl's documented interface that is used."""
     (tmp_path / "unit-state").write_text("inactive\n")
     script(tmp_path / "path" / "systemctl", SYSTEMCTL.replace("%s", str(tmp_path)))
     monkeypatch.setenv("PATH", f"{tmp_path}/path:{os.environ['PATH']}")
-    resource = make(unit="postgresql.service")
+    resource = ServiceResource(ServiceConfig(unit="postgresql.service"), a_context(tmp_path, name="it"))
     assert (await resource.status()).state is ResourceState.STOPPED
     await resource.start()
     assert (await resource.status()).state is ResourceState.STARTED
