@@ -15,6 +15,7 @@ from safekit.engine.actions import Explain
 from safekit.engine.events import Configured, Event, HeartbeatHeard, TimePassed
 from safekit.engine.membership import Membership
 from safekit.engine.reports import Heartbeat
+from safekit.engine.spec import MembershipSpec
 
 from . import kit
 from .kit import (
@@ -304,3 +305,28 @@ def test_the_next_deadline_is_that_of_the_run_under_way() -> None:
     assert bench.m.run is not None
     assert engine.next_deadline(bench.node) == pytest.approx(bench.now_s + 0.5)
     assert bench.m.state is not WAIT
+
+
+def test_after_a_start_or_a_sleep_a_peer_has_the_time_that_its_link_takes_to_come_up() -> None:
+    spec = MembershipSpec("a", ("b",), ("lan",), 0.1, 1.0, link_up_s=2.0)
+    state = membership.configure(membership.Membership(), spec, 10.0)
+    for now_s in (10.1, 11.5, 11.9):
+        assert not membership.absent(membership.tick(state, now_s).membership, "b", now_s)
+    assert membership.absent(state, "b", 12.0)
+    for tenth in range(101, 200):
+        state = membership.tick(state, tenth / 10).membership
+    slept = membership.tick(state, 60.0)
+    assert slept.slept_s
+    assert not membership.absent(slept.membership, "b", 61.9)
+    assert membership.absent(slept.membership, "b", 62.0)
+
+
+def test_a_peer_that_was_heard_is_lost_as_soon_as_ever() -> None:
+    spec = MembershipSpec("a", ("b",), ("lan",), 0.1, 1.0, link_up_s=2.0)
+    state = membership.configure(membership.Membership(), spec, 10.0)
+    for tenth in range(101, 151):
+        state = membership.tick(state, tenth / 10).membership
+    state = membership.hear(state, "lan", Heartbeat("b", 1, 1), 15.0).membership
+    for tenth in range(151, 160):
+        state = membership.tick(state, tenth / 10).membership
+    assert membership.tick(state, 16.0).lost == ("b",)

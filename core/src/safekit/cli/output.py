@@ -22,6 +22,10 @@ class Format(StrEnum):
     YAML = "yaml"
 
 
+UNWRAPPED = 10_000
+"""Columns of what is no terminal: a line is one line for grep."""
+
+
 class ExitCode:
     ERROR = 1
     USAGE = 2
@@ -46,7 +50,7 @@ def show(value: Any, form: Format, table: Callable[[Any], Any]) -> None:
 def console() -> Any:
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else UNWRAPPED
     return Console(highlight=False, width=width)
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from safekit.bus import messages
 from safekit.bus.keys import KeyPair
 from safekit.bus.nodes import Listening, PeerAddress
+from safekit.bus.sockets import LINK_UP_S
 from safekit.config.cluster import Cluster
 from safekit.config.compiled import CompiledModule
 from safekit.config.durable import replace_file
@@ -140,6 +141,7 @@ class Configuration:
             networks=tuple(network.name for network in self.cluster.networks),
             heartbeat_interval_s=min((h.interval.seconds for h in heartbeats), default=0.1),
             lost_after_s=min((h.lost_after.seconds for h in heartbeats), default=1.0),
+            link_up_s=LINK_UP_S,
         )
 
     def specs(self) -> tuple[ModuleSpec, ...]:

@@ -141,7 +141,13 @@ def _silent(membership: Membership, peer: Peer, now_s: float) -> bool:
 
 
 def _deadline(membership: Membership, peer: Peer) -> float:
-    return max(peer.last_s, peer.since_s, membership.listening_s) + membership.spec.lost_after_s
+    return max(peer.last_s + membership.spec.lost_after_s, _first_deadline(membership, peer))
+
+
+def _first_deadline(membership: Membership, peer: Peer) -> float:
+    """Until then nothing is said of a peer: links come up again only some time after a start or a sleep."""
+    first_s = max(membership.spec.lost_after_s, membership.spec.link_up_s)
+    return max(peer.since_s, membership.listening_s) + first_s
 
 
 def deaf(membership: Membership, name: str, now_s: float) -> bool:
@@ -151,7 +157,7 @@ def deaf(membership: Membership, name: str, now_s: float) -> bool:
 
 
 def _deaf_deadline(membership: Membership, peer: Peer) -> float:
-    return max(peer.deaf_s, membership.listening_s) + membership.spec.lost_after_s
+    return max(peer.deaf_s + membership.spec.lost_after_s, _first_deadline(membership, peer))
 
 
 def awake(membership: Membership, now_s: float) -> bool:

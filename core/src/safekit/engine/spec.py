@@ -61,3 +61,5 @@ class MembershipSpec:
     heartbeat_interval_s: float = 0.1
     lost_after_s: float = 1.0
     """Silence on every network after which a peer counts as lost."""
+    link_up_s: float = 0.0
+    """How long a link may take to come up. A peer is not lost sooner after this node started or slept."""

@@ -38,6 +38,8 @@ class Host:
         self._run: asyncio.Task[None] | None = None
         self._healths: dict[str, str] = {}
         self._last_heard = 0.0
+        self._ending: asyncio.Task[None] | None = None
+        """Ends everything by force; no order is taken any more."""
         self._ended = asyncio.Event()
 
     async def serve(self) -> None:
@@ -56,16 +58,19 @@ class Host:
 
     async def _tell_alive(self) -> None:
         loop = asyncio.get_running_loop()
+        turned_s = loop.time()
         while True:
             self._client.send(messages.HostAlive())
+            if loop.time() - turned_s > ORPHAN_AFTER_S / 2:
+                self._last_heard = loop.time()  # this process stood still, and the daemon may have done so with it
+            turned_s = loop.time()
             if loop.time() - self._last_heard > ORPHAN_AFTER_S:
                 self._orphaned(f"the daemon was silent for {ORPHAN_AFTER_S:g} s")
             await asyncio.sleep(ALIVE_S)
 
     def _orphaned(self, why: str) -> None:
-        if not self._ended.is_set():
+        if self._ending is None:
             log.error("stopping everything by force", why=why)
-            self._last_heard = asyncio.get_running_loop().time() + 3600
             self._ending = asyncio.create_task(self._end_by_force())
 
     async def _end_by_force(self) -> None:
@@ -129,6 +134,8 @@ class Host:
         self._observers.start(module=module.name, node=settings["node"])
 
     def _begin(self, order: Run) -> None:
+        if self._ending is not None:
+            return  # the daemon is told by the end of this process
         if self._pipeline is None or (self._run is not None and not self._run.done()):
             reason = "a run is still under way" if self._pipeline else "no configuration is loaded"
             self._client.send(messages.Finished(run=order.run, ok=False, reason=reason))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, Final
 
 from safekit.engine.commands import NOT_CHECKED
 from safekit.host.instances import Check, Step
@@ -13,6 +13,8 @@ from safekit_sdk import Checker, CheckerConfig, Scope, Verdict
 from safekit_sdk.hysteresis import Hysteresis
 
 OnVerdict = Callable[[str, Verdict], None]
+CANCELLATIONS: Final = 8
+CANCEL_S: Final = 0.25
 
 
 class Watching:
@@ -22,7 +24,7 @@ class Watching:
         self._checks = checks
         self._on_verdict = on_verdict
         self._on_trouble = on_trouble
-        self._running: dict[str, tuple[Scope, asyncio.Task[None]]] = {}
+        self._running: dict[str, tuple[Scope, list[asyncio.Task[None]]]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def replace(self, checks: list[Check]) -> None:
@@ -40,27 +42,35 @@ class Watching:
         """Turn on the checkers of this scope and the watches of these started resources."""
         for check in self._checks:
             if check.scope == scope:
-                self._spawn(check.name, scope, self._run(check))
+                self._spawn(check.name, scope, self._works(check))
         for step in steps:
             if step.resource.watches():
-                self._spawn(step.name, scope, self._watch(step.name, step.resource.watch, None))
+                self._spawn(step.name, scope, [self._watch(step.name, step.resource.watch, None)])
 
-    def _spawn(self, name: str, scope: Scope, work: Any) -> None:
+    def _works(self, check: Check) -> list[Coroutine[Any, Any, None]]:
+        config: CheckerConfig = check.checker.config
+        hysteresis = Hysteresis(config.rise, config.fall)
+        works: list[Coroutine[Any, Any, None]] = []
+        if check.checker.watches():
+            works.append(self._watch(check.name, check.checker.watch, hysteresis, config.start_after.seconds))
+        if check.checker.checks():
+            works.append(self._poll(check.name, check.checker, config, hysteresis))
+        return works
+
+    def _spawn(self, name: str, scope: Scope, works: list[Coroutine[Any, Any, None]]) -> None:
         if name in self._running:
-            work.close()
+            for work in works:
+                work.close()
             return
-        self._running[name] = (scope, asyncio.create_task(work))
+        self._running[name] = (scope, [asyncio.create_task(work) for work in works])
 
     async def stop(self, *scopes: Scope) -> None:
         """Turn off those of the scopes; each says init, so that no old verdict outlives its checker."""
         names = [name for name, (scope, _) in self._running.items() if scope in scopes]
-        tasks = [self._running.pop(name)[1] for name in names]
-        for task in tasks:
-            task.cancel()
+        tasks = [task for name in names for task in self._running.pop(name)[1]]
         for name in names:
             self._on_verdict(name, Verdict.init(NOT_CHECKED))
-        if tasks:
-            await asyncio.wait(tasks, timeout=2.0)
+        await _end(tasks)
 
     async def stop_all(self) -> None:
         await self.stop("pre", "prim", "second", "sec", "both")
@@ -70,17 +80,8 @@ class Watching:
         for check in self._checks:
             await _close(check)
 
-    async def _run(self, check: Check) -> None:
-        config: CheckerConfig = check.checker.config
-        await asyncio.sleep(config.start_after.seconds)
-        hysteresis = Hysteresis(config.rise, config.fall)
-        async with asyncio.TaskGroup() as group:
-            if check.checker.watches():
-                group.create_task(self._watch(check.name, check.checker.watch, hysteresis))
-            if check.checker.checks():
-                group.create_task(self._poll(check.name, check.checker, config, hysteresis))
-
     async def _poll(self, name: str, checker: Checker[Any], config: CheckerConfig, hysteresis: Hysteresis) -> None:
+        await asyncio.sleep(config.start_after.seconds)
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
@@ -99,9 +100,14 @@ class Watching:
         return Verdict.unknown(trouble)
 
     async def _watch(
-        self, name: str, watch: Callable[[], AsyncIterator[Verdict]], hysteresis: Hysteresis | None
+        self,
+        name: str,
+        watch: Callable[[], AsyncIterator[Verdict]],
+        hysteresis: Hysteresis | None,
+        start_after_s: float = 0.0,
     ) -> None:
         """A watch that ends or raises is begun again, slower each time, at most once a minute."""
+        await asyncio.sleep(start_after_s)
         pause_s = 0.5
         while True:
             try:
@@ -116,9 +122,24 @@ class Watching:
             pause_s = min(pause_s * 2, 60.0)
 
     def _say(self, name: str, verdict: Verdict, hysteresis: Hysteresis | None) -> None:
+        """Nothing of a checker that was turned off and has not ended yet."""
+        if name not in self._running:
+            return
         said = verdict if hysteresis is None else hysteresis.feed(verdict)
         if said is not None:
             self._on_verdict(name, said)
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """A cancellation can be lost, by a plugin or by asyncio's own wait_for; so it is said again. What does not end
+    all the same is left to itself."""
+    for _ in range(CANCELLATIONS):
+        for task in tasks:
+            task.cancel()
+        if not tasks:
+            return
+        _, rest = await asyncio.wait(tasks, timeout=CANCEL_S)
+        tasks = list(rest)
 
 
 async def _close(check: Check) -> None:
