@@ -14,7 +14,7 @@ MANIFESTS := constraints.txt pyproject.toml $(sort $(wildcard core/pyproject.tom
 PACKAGES := $(patsubst %/pyproject.toml,%,$(filter-out pyproject.toml constraints.txt,$(MANIFESTS)))
 INSTALLED := build/stamps/$(shell { pwd; cat $(MANIFESTS); } | sha256sum | cut -c1-20)
 
-.PHONY: help test lint repo unit system demo bench docs wheels bump constraints apt clean
+.PHONY: help test lint repo unit system demo bench soak docs wheels bump constraints apt clean
 
 help: ## this list
 	sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -40,6 +40,9 @@ demo: $(INSTALLED) ## a highly available Apache, and a crash
 bench: APT_TEST += $(APT_BENCH)
 bench: $(INSTALLED) ## how long a fail-over takes, beside other software
 	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/failover.py
+
+soak: $(INSTALLED) ## ten minutes on a starved machine
+	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/soak.py
 
 docs: $(INSTALLED) ## the documentation, into build/site
 	$(PYTHON) tests/repo/gates.py docs

@@ -62,11 +62,7 @@ class Cluster:
 
     def module_state(self, node: Node, module: str) -> str:
         """`STATE/readiness` as the node itself says, or empty."""
-        answer = self.statuses(node).get(node.name, {})
-        for found in (answer.get("result") or {}).get("modules", ()):
-            if found["name"] == module:
-                return f"{found['state']}/{found['readiness']}"
-        return ""
+        return _state(self.statuses(node).get(node.name, {}), module)
 
     def primary(self, module: str = "web") -> Node | None:
         """The node that runs it, PRIM or ALONE and Ready."""
@@ -75,9 +71,21 @@ class Cluster:
     def secondary(self, module: str = "web") -> Node | None:
         return self._in_state(module, "SECOND/Ready")
 
+    def is_well(self, module: str = "web") -> bool:
+        """One node is primary, one secondary."""
+        found = sorted(self.states(module).values())
+        return found in (["ALONE/Ready", "SECOND/Ready"], ["PRIM/Ready", "SECOND/Ready"])
+
     def _in_state(self, module: str, *states: str) -> Node | None:
-        live = [node for node in self.nodes if node.state == "running"]
-        return next((node for node in live if self.module_state(node, module) in states), None)
+        found = self.states(module)
+        return next((node for node in self.nodes if found.get(node.name) in states), None)
+
+    def states(self, module: str = "web") -> dict[str, str]:
+        """`STATE/readiness` of each node that answers, as the first that runs was told."""
+        for node in self.nodes:
+            if node.state == "running" and (answers := self.statuses(node)):
+                return {name: _state(answer, module) for name, answer in answers.items()}
+        return {}
 
     def wait_state(self, node: Node, module: str, *states: str, timeout_s: float = 60.0) -> None:
         self.wait(lambda: self.module_state(node, module) in states, f"{module} on {node.name} is {states}", timeout_s)
@@ -135,6 +143,13 @@ class Cluster:
         return "\n".join(found)
 
 
+def _state(answer: dict[str, Any], module: str) -> str:
+    for found in (answer.get("result") or {}).get("modules", ()):
+        if found["name"] == module:
+            return f"{found['state']}/{found['readiness']}"
+    return ""
+
+
 def _addresses(node: Node, networks: range) -> list[str]:
     if len(networks) == 1:
         return ["--address", node.address()]
@@ -164,7 +179,7 @@ def add_apache_mirror(made: Cluster, name: str = "web", *, change: Callable[[str
     if change is not None:
         change_file(made, first, change, name)
     made.safekit(first, "module", "start", name, "--all")
-    made.wait(lambda: made.primary(name) is not None and made.secondary(name) is not None, f"{name} runs", 60.0)
+    made.wait(lambda: made.is_well(name), f"{name} runs", 60.0)
 
 
 def change_file(made: Cluster, node: Node, change: Callable[[str], str], name: str = "web") -> None:

@@ -49,7 +49,7 @@ class Safekit:
         return self.made.primary()
 
     def wait_well(self) -> None:
-        self.made.wait(lambda: self.made.secondary() is not None and self.primary() is not None, "all is well", 60.0)
+        self.made.wait(self.made.is_well, "all is well", 60.0)
 
     def wait_taken_over(self, survivor: Node) -> None:
         self.made.wait_state(survivor, "web", "ALONE/Ready", "PRIM/Ready")

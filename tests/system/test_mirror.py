@@ -12,7 +12,7 @@ pytestmark = pytest.mark.system
 
 def roles(made: Cluster) -> tuple[Node, Node]:
     """Primary and secondary, once all is well."""
-    made.wait(lambda: made.primary() is not None and made.secondary() is not None, "one is primary, one secondary")
+    made.wait(made.is_well, "one is primary, one secondary")
     primary, secondary = made.primary(), made.secondary()
     assert primary is not None
     assert secondary is not None

@@ -25,7 +25,7 @@ def test_a_full_disk_is_an_alarm_stops_nothing_and_starts_nothing(mirror: Cluste
     assert mirror.all_hear_each_other()
     primary.free_disk()
     mirror.wait(lambda: "cannot" not in alarms(mirror, primary), "the alarm ends when there is space")
-    mirror.wait(lambda: mirror.primary() is not None and mirror.secondary() is not None, "all is well")
+    mirror.wait(mirror.is_well, "all is well")
 
 
 def test_a_daemon_does_not_start_on_a_full_disk_and_says_so(pair: Cluster) -> None:
