@@ -45,8 +45,9 @@ class Cluster:
         self.safekit(first, "cluster", "init", "--node", first.name, *_addresses(first, networks))
         self.safekit(first, "daemon", "start")
         for node in self.nodes[1:]:
-            token = self.safekit(first, "cluster", "token").stdout.strip()
-            self.safekit(node, "cluster", "join", token, "--node", node.name, *_addresses(node, networks))
+            token = self.safekit(first, "cluster", "token").stdout
+            words = ("cluster", "join", "-", "--node", node.name, *_addresses(node, networks))
+            self.safekit(node, *words, stdin=token)
             self.safekit(node, "daemon", "start")
         self.wait(self.all_hear_each_other, "the nodes hear each other")
 

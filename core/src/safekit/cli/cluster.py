@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -57,7 +58,9 @@ def token(
 
 @app.command()
 def join(
-    token: Annotated[str, typer.Argument(help="What `safekit cluster token` printed on a member.")],
+    token: Annotated[
+        str, typer.Argument(help="What `safekit cluster token` printed on a member; - reads it from standard input.")
+    ],
     address: Addresses,
     node: Node = "",
 ) -> None:
@@ -68,7 +71,7 @@ def join(
     from safekit.settings import Settings
 
     settings = Settings()
-    parsed = Token.parse(token)
+    parsed = Token.parse(sys.stdin.readline() if token == "-" else token)
     _refuse_member(settings)
     pair = keys.generate()
     own = node or socket.gethostname()
