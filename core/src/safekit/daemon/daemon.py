@@ -37,7 +37,7 @@ from safekit.engine.reports import Heartbeat
 from safekit.journal import FactStore, History
 from safekit.settings import Settings
 from safekit_sdk import ConfigError
-from safekit_sdk.cgroup import module_cgroup
+from safekit_sdk.cgroup import module_cgroup, remove_cgroup
 
 log = structlog.get_logger("daemon")
 INCARNATION_KEY: Final = "incarnation"
@@ -145,6 +145,9 @@ class Daemon:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._joining.close()
         await self.hosts.close()
+        for name in self.configuration.modules:
+            if (cgroup := module_cgroup(self.configuration.node, name)) is not None:
+                remove_cgroup(cgroup)
         await self.bus.close()
         self.runtime.close()
         self.recorder.said("", "info", "safekitd ended")
