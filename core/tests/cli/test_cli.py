@@ -137,6 +137,23 @@ def test_values_are_set_and_shown(node: Shell, light: str) -> None:
     assert "class.name" in node("set", light, "queue", "long", code=1).stderr
 
 
+def test_brackets_in_what_others_say_are_brackets(node: Shell, light: str) -> None:
+    node("set", light, "custom.queue", "[/red] [x]")
+    assert "[/red] [x]" in node("get", light, "custom.queue").stdout
+    assert "[/red] [x]" in node("status", "--steps").stdout
+    assert "[/red] [x]" in node("log", light, "--events").stdout
+
+
+def test_why_tells_the_cause_and_then_what_came_of_it(node: Shell, light: str) -> None:
+    node("module", "restart", light)
+    node("module", "wait", light, "UP")
+    told = node("why", light).stdout
+    assert "UP/Ready → UP/Transient\nrestarting in place: asked for" in told
+    assert "later: running (UP/Ready)" in told
+    earlier = node("why", light, "--back", "1").stdout
+    assert "STOP/NotReady → WAIT/Transient" in earlier or "WAIT/Transient → UP/Transient" in earlier
+
+
 def test_output_is_for_people_or_for_programs(node: Shell, light: str) -> None:
     for words in (
         ("status",),

@@ -10,7 +10,7 @@ import typer
 
 from safekit.cli.ask import ask, statuses
 from safekit.cli.options import Output
-from safekit.cli.output import Format, rows, show
+from safekit.cli.output import Format, plain, rows, show
 from safekit_sdk import ConfigError, Duration
 
 app = typer.Typer(help="Make a cluster, let nodes join, see them.", no_args_is_help=True)
@@ -92,11 +92,11 @@ def _table(answers: dict[str, Any]) -> Any:
     lines = []
     for node, answer in answers.items():
         if error := answer.get("error"):
-            lines.append((node, "unreachable", "", error["message"]))
+            lines.append((node, "unreachable", "", plain(error["message"])))
             continue
         result = answer["result"]
         heard = ", ".join(f"{p['node']} {'alive' if p['alive'] else 'LOST'}" for p in result["peers"])
-        lines.append((node, "running", heard or "no peers", "; ".join(result["alarms"])))
+        lines.append((node, "running", heard or "no peers", plain("; ".join(result["alarms"]))))
     return rows("", ("NODE", "DAEMON", "HEARS", "ALARMS"), lines)
 
 

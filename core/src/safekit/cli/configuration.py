@@ -12,7 +12,7 @@ import typer
 
 from safekit.cli.ask import ask, ask_nodes, chosen, operator, results
 from safekit.cli.options import All, On, Output
-from safekit.cli.output import ExitCode, Format, rows, show
+from safekit.cli.output import ExitCode, Format, clock, plain, rows, show
 from safekit_sdk import ConfigError
 
 Module = Annotated[str, typer.Argument(help="The module.")]
@@ -97,7 +97,7 @@ def _versions_table(found: list[dict[str, Any]]) -> Any:
     return rows(
         "",
         ("VERSION", "TIME", "BY", "DIGEST"),
-        [(str(v["number"]), str(v["time"]), v["author"], v["digest"][:12]) for v in found],
+        [(str(v["number"]), clock(v["time"]), plain(v["author"]), v["digest"][:12]) for v in found],
     )
 
 
@@ -136,7 +136,7 @@ def get_values(
 
 def _values_table(found: dict[str, Any]) -> Any:
     lines = [
-        (node, name, value["value"], f"{value['since_s']:.1f}s", value["reason"])
+        (node, name, plain(value["value"]), f"{value['since_s']:.1f}s", plain(value["reason"]))
         for node, values in found.items()
         for name, value in values.items()
     ]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
 from safekit.cli.ask import ask, ask_nodes
 from safekit.cli.options import Output
-from safekit.cli.output import Format, console, rows, show
+from safekit.cli.output import Format, clock, console, plain, rows, show
 from safekit_sdk import ConfigError
 
 
@@ -49,14 +48,28 @@ def why(
 ) -> None:
     """Explain the last change of a module: what was decided, by which rule, on which facts."""
     decisions = _entries(on, module, ("decision",), 1000, 0)
-    changes = [entry for entry in decisions if _body(entry)["before"] != _body(entry)["after"]]
+    changes = [place for place, entry in enumerate(decisions) if _begins_something(_body(entry))]
     if len(changes) <= back:
         raise ConfigError(
             f"the history has no such change of module '{module}'", hint="`safekit log` shows what it has"
         )
-    change = changes[-1 - back]
-    near = [entry for entry in decisions if change["id"] - 200 <= entry["id"] <= change["id"]][-6:]
-    show({"change": _body(change), "wall": change["wall"], "before": [_body(e) for e in near[:-1]]}, output, _why_text)
+    place = changes[-1 - back]
+    end = changes[-back] if back else len(decisions)
+    change = decisions[place]
+    found = {
+        "change": _body(change),
+        "wall": change["wall"],
+        "before": [_body(entry) for entry in decisions[max(place - 5, 0) : place]],
+        "after": [{**_body(entry), "later_s": entry["wall"] - change["wall"]} for entry in decisions[place + 1 : end]],
+    }
+    show(found, output, _why_text)
+
+
+def _begins_something(decision: dict[str, Any]) -> bool:
+    """Not the end of a change that an earlier decision began: that it is done is no reason for it."""
+    before, after = decision["before"], decision["after"]
+    arrives = before.partition("/")[0] == after.partition("/")[0] and before.endswith("/Transient")
+    return before != after and not (arrives and (after.endswith("/Ready") or after.startswith("STOP/")))
 
 
 def _entries(on: str, module: str | None, kinds: tuple[str, ...], last: int, after_id: int) -> list[dict[str, Any]]:
@@ -72,12 +85,8 @@ def _body(entry: dict[str, Any]) -> dict[str, Any]:
     return dict(json.loads(entry["body"]))
 
 
-def _clock(wall: float) -> str:
-    return datetime.fromtimestamp(wall).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-
-
 def _log_table(found: list[dict[str, Any]]) -> Any:
-    lines = [(_clock(entry["wall"]), entry["module"], *_log_line(entry)) for entry in found]
+    lines = [(clock(entry["wall"]), entry["module"], *_log_line(entry)) for entry in found]
     return rows("", ("TIME", "MODULE", "", "WHAT"), lines)
 
 
@@ -85,10 +94,10 @@ def _log_line(entry: dict[str, Any]) -> tuple[str, str]:
     body = _body(entry)
     if entry["kind"] == "decision":
         change = f" ({body['before']} → {body['after']})" if body["before"] != body["after"] else ""
-        return body["severity"], f"{body['decision']}{change} [dim]{body['rule']}[/dim]"
+        return body["severity"], f"{plain(body['decision'])}{change} [dim]{plain(body['rule'])}[/dim]"
     if entry["kind"] == "log":
-        return entry["type"], str(body["line"])
-    return "event", f"[dim]{entry['type']} {entry['body'][:300]}[/dim]"
+        return entry["type"], plain(str(body["line"]))
+    return "event", f"[dim]{entry['type']} {plain(entry['body'][:300])}[/dim]"
 
 
 def _why_text(found: dict[str, Any]) -> Any:
@@ -96,7 +105,7 @@ def _why_text(found: dict[str, Any]) -> Any:
 
     change = found["change"]
     text = Text()
-    text.append(f"{_clock(found['wall'])}  {change['before']} → {change['after']}\n", style="bold")
+    text.append(f"{clock(found['wall'])}  {change['before']} → {change['after']}\n", style="bold")
     text.append(f"{change['decision']}\n")
     text.append(f"rule: {change['rule']}\n")
     for name, fact in change["facts"].items():
@@ -105,6 +114,9 @@ def _why_text(found: dict[str, Any]) -> Any:
         text.append(f"not taken: {other}\n")
     if change["prevent"]:
         text.append(f"what would have prevented it: {change['prevent']}\n")
+    for decision in found["after"]:
+        text.append(f"{decision['later_s']:.2f} s later: {decision['decision']}")
+        text.append(f" ({decision['after'] or decision['rule']})\n")
     if found["before"]:
         text.append("before that:\n")
         for decision in found["before"]:

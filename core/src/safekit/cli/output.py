@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, NoReturn
 
@@ -54,7 +55,20 @@ def console() -> Any:
     return Console(highlight=False, width=width)
 
 
+def clock(wall: float) -> str:
+    """Unix time as people of this node's time zone write it."""
+    return datetime.fromtimestamp(wall).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def plain(text: str) -> str:
+    """Text of a plugin, a file or another node, in which brackets are brackets and not rich's markup."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
 def rows(title: str, columns: Sequence[str], lines: Iterable[Sequence[str]]) -> Any:
+    """Cells are rich's markup: text that comes from elsewhere goes through `plain`."""
     from rich.table import Table
 
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from safekit.cli.options import Output
-from safekit.cli.output import Format, rows, show
+from safekit.cli.output import Format, plain, rows, show
 
 app = typer.Typer(help="The plugins that are installed.", no_args_is_help=True)
 
@@ -27,5 +27,5 @@ def list_plugins(output: Output = Format.TABLE) -> None:
 
 
 def _table(found: list[dict[str, Any]]) -> Any:
-    lines = [(p["group"], p["name"], p["package"], p["version"], p["summary"]) for p in found]
+    lines = [(p["group"], p["name"], p["package"], p["version"], plain(p["summary"])) for p in found]
     return rows("", ("GROUP", "NAME", "PACKAGE", "VERSION", "WHAT IT IS"), lines)

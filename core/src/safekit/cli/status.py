@@ -9,7 +9,7 @@ import typer
 
 from safekit.cli.ask import statuses
 from safekit.cli.options import Output
-from safekit.cli.output import Format, console, rows, show
+from safekit.cli.output import Format, console, plain, rows, show
 
 _COLOURS = {"Ready": "green", "Transient": "yellow", "NotReady": "red"}
 
@@ -51,7 +51,7 @@ def _tables(answers: dict[str, Any], steps: bool) -> Any:
     parts = [rows("", ("MODULE", "NODE", "STATE", "", "SINCE", "REASON"), _lines(answers))]
     for node, answer in answers.items():
         for alarm in (answer.get("result") or {}).get("alarms", ()):
-            parts.append(f"[red]ALARM on {node}: {alarm}[/red]")
+            parts.append(f"[red]ALARM on {node}: {plain(alarm)}[/red]")
     if steps:
         parts += [_detail(node, answer["result"]) for node, answer in answers.items() if answer.get("result")]
     return Group(*parts)
@@ -61,12 +61,14 @@ def _lines(answers: dict[str, Any]) -> list[tuple[str, ...]]:
     lines = []
     for node, answer in answers.items():
         if error := answer.get("error"):
-            lines.append(("*", node, "[red]ERROR[/red]", "", "", error["message"]))
+            lines.append(("*", node, "[red]ERROR[/red]", "", "", plain(error["message"])))
             continue
         for found in answer["result"]["modules"]:
             colour = _COLOURS[found["readiness"]]
             state = f"[{colour}]{found['state']}[/{colour}]"
-            lines.append((found["name"], node, state, found["readiness"], _ago(found["since_s"]), found["reason"]))
+            lines.append(
+                (found["name"], node, state, found["readiness"], _ago(found["since_s"]), plain(found["reason"]))
+            )
     return sorted(lines)
 
 
@@ -80,8 +82,11 @@ def _ago(seconds: float) -> str:
 def _detail(node: str, result: dict[str, Any]) -> Any:
     lines = []
     for module in result["modules"]:
-        lines += [(module["name"], "resource", step["step"], step["state"], step["detail"]) for step in module["steps"]]
         lines += [
-            (module["name"], "value", value["resource"], value["value"], value["reason"]) for value in module["values"]
+            (module["name"], "resource", step["step"], step["state"], plain(step["detail"])) for step in module["steps"]
+        ]
+        lines += [
+            (module["name"], "value", value["resource"], plain(value["value"]), plain(value["reason"]))
+            for value in module["values"]
         ]
     return rows(f"\n{node}", ("MODULE", "", "NAME", "STATE", "DETAIL"), lines)
