@@ -24,7 +24,7 @@ def test_the_survivor_of_a_crash_waits_says_why_and_obeys_the_operator(safe: Clu
     primary, survivor = (first, second) if safe.primary() is first else (second, first)
     primary.crash()
     safe.wait_state(survivor, "web", "WAIT/NotReady")
-    why = safe.safekit(survivor, "why", "web").stdout
+    why = " ".join(safe.safekit(survivor, "why", "web").stdout.split())
     assert "isolation" in why
     assert "safekit module prim web" in why
     assert VIP not in survivor.run(["ip", "address"]).stdout

@@ -30,7 +30,8 @@ AFTER = {
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[object]:
     """Type a command; a lab of the same name that someone has is another one."""
-    environment = {**os.environ, "SAFEKIT_LAB_DIR": str(tmp_path), "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}"}
+    environment = {**os.environ, "SAFEKIT_LAB_DIR": str(tmp_path), "COLUMNS": "500"}
+    environment["PATH"] = f"{sys.prefix}/bin:{os.environ['PATH']}"
 
     def typed(line: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
