@@ -1,8 +1,10 @@
 """The lab's cables: bridges in the keeper's network namespace (the switch), a veth pair from each to each machine."""
 
+import errno
 from pathlib import Path
 
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from .layout import LabSpec, Machine, bridge, ethernet, interface, ipv4, ipv6, port
 
@@ -48,11 +50,20 @@ def plug(spec: LabSpec, machine: Machine, init_pid: int) -> None:
 
 
 def unplug(spec: LabSpec, machine: Machine) -> None:
-    """Remove the machine's cables, both ends at once; what is already gone is well."""
+    """Remove the machine's cables, both ends at once; what is already gone is well, and the kernel may be about to
+    remove them with the machine's namespace."""
     with IPRoute() as route:
         for network in range(spec.networks):
             for index in route.link_lookup(ifname=port(machine.name, network)):
-                route.link("del", index=index)
+                _remove(route, index)
+
+
+def _remove(route: IPRoute, index: int) -> None:
+    try:
+        route.link("del", index=index)
+    except NetlinkError as error:
+        if error.code != errno.ENODEV:
+            raise
 
 
 def prepare_machine(spec: LabSpec) -> None:

@@ -177,12 +177,12 @@ class World:
             self._forget(node)
 
     def _forget(self, node: Node) -> None:
+        node.pid, node.frozen = None, False
         self._folder.entry(node.machine.name).unlink(missing_ok=True)
         wires.unplug(self._spec, node.machine)
         group = self._folder.cgroup(node.machine.name)
         if group is not None:
             freezer.remove_cgroup(group)
-        node.pid, node.frozen = None, False
         if node.silent:
             node.silent = False
             self._apply_losses()
