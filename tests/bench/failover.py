@@ -23,9 +23,11 @@ from safekit_lab import Lab
 from safekit_lab.node import Node
 from safekit_lab.probe.record import Record
 
-RUNS = 20
+RUNS = 10
 FAULTS = ("node_crash", "freeze", "cut", "app_death")
 TUNED = "_tuned"
+MANY_DEATHS = "\nmax_loops: 1000\n"
+"""Apache dies more often here than a module may be restarted within a day by default."""
 
 
 class Contender(Protocol):
@@ -39,11 +41,11 @@ class Contender(Protocol):
 
 
 class Safekit:
-    def __init__(self, lab: Lab, change: Callable[[str], str] | None = None) -> None:
+    def __init__(self, lab: Lab, change: Callable[[str], str] = str) -> None:
         self.lab = lab
         self.made = lab_cluster.Cluster(lab)
         self.made.form()
-        lab_cluster.add_apache_mirror(self.made, change=change)
+        lab_cluster.add_apache_mirror(self.made, change=lambda text: change(text) + MANY_DEATHS)
 
     def primary(self) -> Node | None:
         return self.made.primary()
