@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from safekit.engine import commands, membership, mirror, node, progress
-from safekit.engine.durable import facts_of
-from safekit.engine.module import Turn
+from safekit.engine import commands, farm, membership, mirror, node, progress
+from safekit.engine.durable import ModuleFacts, facts_of
+from safekit.engine.module import Module, Turn
 from safekit.engine.reports import ModuleReport
 from safekit.simulation import run_history
 
@@ -82,7 +82,7 @@ def ignores_its_own_sleep(patch: pytest.MonkeyPatch) -> None:
 @mutant
 def believes_after_a_sleep_what_it_hears_first(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(membership, "awake", lambda state, now_s: True)
-    patch.setattr(node, "_shaken", lambda module, lost: module)
+    patch.setattr(node, "_shaken", lambda module, lost, lapsed: module)
 
 
 @mutant
@@ -162,6 +162,71 @@ def remembers_an_operators_word_that_the_peer_has_contradicted(patch: pytest.Mon
 
     patch.setattr(commands, "_prim", stubborn)
     patch.setattr(mirror, "_acknowledge", deaf)
+
+
+@mutant
+def acquires_at_once(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(farm, "_free", lambda turn: ~0)
+
+
+@mutant
+def acquires_what_is_free_under_another_map(patch: pytest.MonkeyPatch) -> None:
+    def hasty(turn: Turn) -> int:
+        free = ~0
+        for peer in turn.around.others.values():
+            said = farm._said(peer)
+            free &= ~said.held if said is not None else (~0 if peer.absent else 0)
+        return free
+
+    patch.setattr(farm, "_free", hasty)
+
+
+@mutant
+def acquires_from_who_was_not_silent_for_long_enough(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(membership, "lease_s", lambda spec: 2 * spec.lost_after_s)
+
+
+@mutant
+def goes_on_serving_after_a_sleep(patch: pytest.MonkeyPatch) -> None:
+    original = node._shaken
+
+    def careless(module: Module, lost: bool, lapsed: bool) -> Module:
+        return original(module, lost, False)
+
+    patch.setattr(node, "_shaken", careless)
+
+
+@mutant
+def says_that_it_has_released_when_it_orders_it(patch: pytest.MonkeyPatch) -> None:
+    original = farm._give
+
+    def early(turn: Turn, wanted: int) -> None:
+        original(turn, wanted)
+        farm._set(turn, held=wanted)
+
+    patch.setattr(farm, "_give", early)
+
+
+@mutant
+def believes_that_a_crashed_daemon_left_no_rules(patch: pytest.MonkeyPatch) -> None:
+    original = node.recalled
+
+    def clean(module: Module, facts: ModuleFacts) -> Module:
+        recalled = original(module, facts)
+        return replace(recalled, share=replace(recalled.share, held=0))
+
+    patch.setattr(node, "recalled", clean)
+
+
+@mutant
+def never_proposes_after_the_first_map(patch: pytest.MonkeyPatch) -> None:
+    original = farm._propose
+
+    def lazy(turn: Turn) -> None:
+        if turn.m.share.map.epoch == 0:
+            original(turn)
+
+    patch.setattr(farm, "_propose", lazy)
 
 
 @pytest.mark.parametrize("name", list(MUTANTS))

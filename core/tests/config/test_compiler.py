@@ -129,7 +129,7 @@ class TestWhatComesOut:
 
     def test_the_engines_words_are_built_without_the_plugins(self) -> None:
         data = compiled(FULL).model_dump_json()
-        spec = CompiledModule.model_validate_json(data).to_spec()
+        spec = CompiledModule.model_validate_json(data).to_spec("node1")
         quay = Comparison("remote", "lighthouse", "quay", "up", negated=True)
         assert isinstance(spec, ModuleSpec)
         assert (spec.name, spec.kind, spec.nodes) == ("web", Kind.MIRROR, ("n2", "n1"))
@@ -163,7 +163,7 @@ class TestWhatComesOut:
         distributions.add("safekit-resource-disk", source, {"safekit.resources": {"pier": "Disk"}})
         module = compiled("kind: mirror\npipeline: [pier: {}]\nrules: ['w: if (rfs.uptodate == down) then wait']\n")
         assert (module.start_bound_s, module.stop_bound_s) == (2 * 60 + 10 + 10, 2 * (60 + 30) + 10 + 10)
-        assert module.to_spec().has_data
+        assert module.to_spec("node1").has_data
 
     def test_the_packages_are_known(self) -> None:
         assert compiled(FULL).packages == {
@@ -358,8 +358,8 @@ class TestMistakesOfTheFile:
         with pytest.raises(ConfigErrors) as caught:
             compiled("kind: farm\na: 1\nb: 2\n")
         keys = (
-            "keys here: kind, description, nodes, variables, heartbeat, isolation, default_primary, boot, max_loops, "
+            "keys here: kind, description, nodes, variables, heartbeat, isolation, default_primary, weights, boot, "
         )
-        keys += "loop_interval, pipeline, checkers, rules"
+        keys += "max_loops, loop_interval, pipeline, checkers, rules"
         one, two = told("2:1", "unknown key 'a'", keys), told("3:1", "unknown key 'b'", keys)
         assert str(caught.value) == f"2 mistakes:\n{one}\n{two}"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Final, TypeVar
 
 from safekit_sdk.config import ResourceConfig
 from safekit_sdk.plugin import ModuleKind, Plugin
@@ -37,6 +37,31 @@ class Transition:
     action: str
     """Why it happens, one word: start, stop, takeover, swap, restart, joined, left."""
     epoch: int = 0
+
+
+BUCKETS: Final = 256
+"""A farm's clients belong to as many buckets, by a hash of their address."""
+PLACE: Final = "place"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What this node is to serve of a farm's clients."""
+
+    held: frozenset[int]
+    """The buckets that it serves."""
+    moving: frozenset[int] = frozenset()
+    """The buckets that another node served before and may still have connections of: these stay where they are."""
+    owners: tuple[str, ...] = ("",) * BUCKETS
+    """The node that each bucket belongs to by the map, empty for none. Another node may not have acquired it yet."""
+    priors: tuple[tuple[str, ...], ...] = ((),) * BUCKETS
+    """For each bucket the nodes, at most three, that may still have connections of it."""
+    director: str = ""
+    """The node that receives for all of them where only one can."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """What this resource on each other node that is heard has said with `tell_place`."""
+    epoch: int = 0
+    """Of the map; it only grows."""
 
 
 class Resource(Plugin[R]):
@@ -77,6 +102,29 @@ class Resource(Plugin[R]):
     def watch(self) -> AsyncIterator[Verdict]:
         """Yield a verdict whenever the started resource may have changed by itself. Optional."""
         raise NotImplementedError
+
+    async def share(self, share: Share) -> None:
+        """Farm: serve these buckets from now on and no others, in one step. Called while started, in any state of
+        the module; until the first call after a start nothing is served. An exception when it may not be so: the
+        resource is then stopped by force."""
+
+    async def lease(self, seconds: float) -> None:
+        """Farm: go on serving for so long from now; then, without another call, stop by yourself, without help of
+        this process. Called every heartbeat; a frozen node's buckets go to the others a little after that time."""
+
+    async def inspect(self, question: Mapping[str, str]) -> Mapping[str, str]:  # noqa: ARG002 - a hook for subclasses
+        """Facts about the running resource for people, as `connections`; may answer to what is asked, as `client`.
+        Changes nothing."""
+        return {}
+
+    def tell_place(self, text: str) -> None:
+        """Farm: tell the same resource on the other nodes where this one is (a hardware address, at most 100
+        characters); it reaches them in `Share.places`."""
+        self.context.set_value(f"{PLACE}.{self.context.name}", text)
+
+    @classmethod
+    def shares(cls) -> bool:
+        return cls.share is not Resource.share
 
     @classmethod
     def scopes(cls, config: R, kind: ModuleKind) -> tuple[Scope, ...]:

@@ -14,7 +14,8 @@ from safekit.engine.actions import Phase
 from safekit.engine.reports import Heartbeat
 from safekit_sdk import ConfigError, InternalError, PeerError, PluginError, RefusedError, SafekitError
 
-MAX_BEAT_BYTES = 1 << 20
+MAX_BEAT_BYTES = 4 << 20
+"""A thousand modules that are farms, of which each bucket has an earlier owner."""
 MAX_CALL_BYTES = 24 << 20
 """A configuration bundle of 16 MiB, in base64."""
 MAX_HOST_BYTES = 4 << 20
@@ -22,6 +23,7 @@ MAX_JOIN_BYTES = 64 << 10
 
 Text = Annotated[str, Field(max_length=4096)]
 Name = Annotated[str, Field(max_length=128)]
+Bits = Annotated[str, Field(pattern=r"^[0-9a-f]{1,64}$")]
 
 
 class Message(BaseModel):
@@ -76,6 +78,35 @@ class Run(Message):
     force: bool = False
 
 
+class TakeShare(Message):
+    """A farm's buckets, as bits in hexadecimal, that the resources are to serve; ShareDone is the answer."""
+
+    kind: Literal["take-share"] = "take-share"
+    number: int
+    epoch: int
+    held: Bits
+    moving: Bits
+    owners: tuple[Name, ...]
+    priors: tuple[tuple[Name, ...], ...]
+    director: Name
+    places: tuple[tuple[Name, Name, Name], ...]
+
+
+class Lease(Message):
+    """A farm's resources may go on serving until this moment of the machine's monotonic clock."""
+
+    kind: Literal["lease"] = "lease"
+    until_s: float
+
+
+class Inspect(Message):
+    """What do the resources say about themselves? Inspected is the answer."""
+
+    kind: Literal["inspect"] = "inspect"
+    id: int
+    question: dict[str, str]
+
+
 class Shutdown(Message):
     kind: Literal["shutdown"] = "shutdown"
 
@@ -109,6 +140,20 @@ class Finished(Message):
     failed: Name = ""
     reason: Text = ""
     stuck: bool = False
+
+
+class ShareDone(Message):
+    kind: Literal["share-done"] = "share-done"
+    number: int
+    ok: bool
+    reason: Text = ""
+
+
+class Inspected(Message):
+    kind: Literal["inspected"] = "inspected"
+    id: int
+    facts: dict[str, dict[str, str]]
+    """By resource, `class.ident`."""
 
 
 class VerdictSaid(Message):
@@ -162,9 +207,11 @@ class JoinAnswer(Message):
     error: ErrorBody | None = None
 
 
-ToHost = Annotated[Load | Run | Shutdown | Notify | DaemonAlive, Field(discriminator="kind")]
+ToHost = Annotated[
+    Load | Run | TakeShare | Lease | Inspect | Shutdown | Notify | DaemonAlive, Field(discriminator="kind")
+]
 FromHost = Annotated[
-    Hello | Loaded | Finished | VerdictSaid | ValueSaid | StepState | LogLine | HostAlive,
+    Hello | Loaded | Finished | ShareDone | Inspected | VerdictSaid | ValueSaid | StepState | LogLine | HostAlive,
     Field(discriminator="kind"),
 ]
 BETWEEN_NODES: TypeAdapter[Beat | Call | Answer] = TypeAdapter(

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from safekit.config.module import Heartbeat
 from safekit.engine.rules import All, Any, Expression, Not, Rule, Test
-from safekit.engine.spec import BootPolicy, IsolationPolicy, Kind, ModuleSpec
+from safekit.engine.spec import DEFAULT_WEIGHT, BootPolicy, IsolationPolicy, Kind, ModuleSpec
 from safekit_sdk import Duration, InternalError, ModuleKind, Scope
 
 
@@ -86,6 +86,7 @@ class CompiledModule(_Compiled):
     heartbeat: Heartbeat
     isolation: Literal["safety", "availability"]
     default_primary: str | None
+    weights: dict[str, int] = {}
     boot: Literal["auto", "on", "off"]
     max_loops: int
     loop_interval: Duration
@@ -109,7 +110,8 @@ class CompiledModule(_Compiled):
     def stop_bound_s(self) -> float:
         return sum(step.stop_bound_s for step in self.steps) + MARGIN_S
 
-    def to_spec(self) -> ModuleSpec:
+    def to_spec(self, node: str) -> ModuleSpec:
+        """As the engine of this node needs it."""
         return ModuleSpec(
             name=self.name,
             kind=Kind(self.kind),
@@ -123,6 +125,7 @@ class CompiledModule(_Compiled):
             loop_interval_s=self.loop_interval.seconds,
             start_bound_s=self.start_bound_s,
             stop_bound_s=self.stop_bound_s,
+            weight=self.weights.get(node, DEFAULT_WEIGHT),
             signature=self.signature,
         )
 

@@ -67,6 +67,7 @@ class _Compiler:
     def compile(self, steps: list[Entry], own_checkers: list[Entry]) -> CompiledModule:
         nodes = self._nodes()
         self._check_mirror_keys(nodes)
+        self._check_weights(nodes)
         brought, app_rules = self._bring(steps)
         replaced = {entry.resource for entry in own_checkers}
         checkers = [entry for entry in brought if entry.resource not in replaced] + own_checkers
@@ -197,6 +198,16 @@ class _Compiler:
             where = self._document.where(("default_primary",))
             self._findings.add(ConfigError(f"'{primary}' is no node of this module", where=where, hint=hint))
 
+    def _check_weights(self, nodes: tuple[str, ...]) -> None:
+        if self._file.weights and self._file.kind != "farm":
+            where = self._document.where(("weights",), key=True)
+            self._findings.add(ConfigError("only a farm has 'weights'", where=where, hint="remove it"))
+        for node in self._file.weights:
+            if node not in nodes:
+                hint = did_you_mean(node, nodes, "its nodes")
+                where = self._document.where(("weights", node), key=True)
+                self._findings.add(ConfigError(f"'{node}' is no node of this module", where=where, hint=hint))
+
     def _module(
         self,
         nodes: tuple[str, ...],
@@ -214,6 +225,7 @@ class _Compiler:
             heartbeat=file.heartbeat,
             isolation=file.isolation,
             default_primary=file.default_primary,
+            weights=dict(file.weights),
             boot=file.boot,
             max_loops=file.max_loops,
             loop_interval=file.loop_interval,

@@ -62,6 +62,9 @@ class ModuleFile(_Part):
     then run."""
     default_primary: NodeName | None = None
     """A mirror moves back to this node once it is ready again; absent: it stays where it is."""
+    weights: dict[NodeName, Annotated[int, Field(ge=0, le=1_000_000)]] = Field(default={}, max_length=100)
+    """A farm's nodes that are to have another part of the clients than the others; each has 100 when absent, 0 is none.
+    Weights of different size make an order of preference: `{node1: 1000000, node2: 1000, node3: 1}`."""
     boot: Literal["auto", "on", "off"] = "auto"
     """Started with the machine: as it was before, always, never."""
     max_loops: int = Field(default=3, ge=1, le=1000)

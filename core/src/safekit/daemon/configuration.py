@@ -146,7 +146,7 @@ class Configuration:
 
     def specs(self) -> tuple[ModuleSpec, ...]:
         """The modules that this node has a part in."""
-        specs = ((installed.compiled.to_spec(), installed) for installed in self.modules.values())
+        specs = ((installed.compiled.to_spec(self.node), installed) for installed in self.modules.values())
         return tuple(replace(spec, signature=i.signature) for spec, i in specs if self.node in spec.nodes)
 
     def listening(self) -> set[Listening]:

@@ -86,7 +86,7 @@ class Daemon:
         await self._set_out()
         loops = [
             asyncio.create_task(self.runtime.commit(), name="commit"),
-            asyncio.create_task(keep_pace(self.runtime, self.bus, self._interval_s), name="pace"),
+            asyncio.create_task(keep_pace(self.runtime, self.bus, self.hosts, self._interval_s), name="pace"),
         ]
         end = asyncio.create_task(self._end.wait())
         try:
@@ -171,6 +171,8 @@ class Daemon:
                 self.hosts.begin(action.module)
             case actions.StopHost():
                 self.hosts.end(action.module)
+            case actions.TakeShare():
+                self.hosts.take_share(action)
             case actions.KillHost():
                 self.hosts.kill(action.module, action.reason)
             case actions.Publish():

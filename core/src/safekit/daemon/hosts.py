@@ -8,7 +8,8 @@ import itertools
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,13 +21,14 @@ from safekit.bus.hosts import HostServer
 from safekit.bus.messages import Message
 from safekit.bus.sockets import Context
 from safekit.engine import events
-from safekit.engine.actions import RunPipeline
+from safekit.engine.actions import RunPipeline, TakeShare
 from safekit.settings import Settings
 
 log = structlog.get_logger("hosts")
 CHECK_S: Final = 0.5
 CLOSE_S: Final = 30.0
 """The longest that hosts may take to end what did not stop by itself when the daemon ends."""
+INSPECT_S: Final = 5.0
 STARTUP_S: Final = 30.0
 """The longest that a host may take from its start to the end of importing its plugins."""
 
@@ -62,6 +64,7 @@ class Hosts:
         self._hosts: dict[str, HostProcess] = {}
         self._ids = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._asked: dict[int, asyncio.Future[dict[str, dict[str, str]]]] = {}
         self._closing = False
 
     def start(self) -> None:
@@ -161,6 +164,37 @@ class Hosts:
         )
         self.send(order.module, message)
 
+    def take_share(self, order: TakeShare) -> None:
+        message = messages.TakeShare(
+            number=order.number,
+            epoch=order.epoch,
+            held=f"{order.held:x}",
+            moving=f"{order.moving:x}",
+            owners=order.owners,
+            priors=order.priors,
+            director=order.director,
+            places=order.places,
+        )
+        self.send(order.module, message)
+
+    def extend_leases(self, leases: Iterable[tuple[str, float]]) -> None:
+        """Lost when there is no host: its resources stop by themselves."""
+        for module, seconds in leases:
+            self.notify(module, messages.Lease(until_s=time.monotonic() + seconds))
+
+    async def inspect(self, module: str, question: dict[str, str]) -> dict[str, dict[str, str]]:
+        """What the module's started resources say; nothing without a host. TimeoutError when it does not answer."""
+        host = self._hosts.get(module)
+        if host is None or not host.ready:
+            return {}
+        number = next(self._ids)
+        answer = self._asked[number] = asyncio.get_running_loop().create_future()
+        try:
+            self.send(module, messages.Inspect(id=number, question=question))
+            return await asyncio.wait_for(answer, INSPECT_S)
+        finally:
+            self._asked.pop(number, None)
+
     def reload(self, module: str) -> None:
         """Give a running host the present configuration; the engine orders when it is taken over."""
         if module in self._hosts:
@@ -215,7 +249,13 @@ class Hosts:
 
     def _forward(self, module: str, message: Any) -> None:
         submit = self._reports.submit
-        if isinstance(message, messages.Finished):
+        if isinstance(message, messages.ShareDone):
+            submit(events.ShareTaken(module, message.number, message.ok, message.reason))
+        elif isinstance(message, messages.Inspected):
+            answer = self._asked.get(message.id)
+            if answer is not None and not answer.done():
+                answer.set_result(message.facts)
+        elif isinstance(message, messages.Finished):
             submit(
                 events.PipelineFinished(module, message.run, message.ok, message.failed, message.reason, message.stuck)
             )

@@ -13,10 +13,12 @@ from safekit.daemon.operations import (
     CommandArgs,
     EntriesArgs,
     FanArgs,
+    InspectArgs,
     ModuleArgs,
     NoArgs,
     Operations,
     ValueArgs,
+    WeightArgs,
 )
 from safekit.engine import events
 from safekit.engine.events import Command
@@ -38,6 +40,8 @@ class NodeOperations:
         operations.add("values", ModuleArgs, self.values, peers=True)
         operations.add("set-value", ValueArgs, self.set_value, peers=True)
         operations.add("entries", EntriesArgs, self.entries, peers=True)
+        operations.add("weight", WeightArgs, self.weight, peers=True)
+        operations.add("inspect", InspectArgs, self.inspect, peers=True)
         operations.add("fan", FanArgs, self.fan, peers=False)
 
     async def ping(self, args: NoArgs) -> dict[str, Any]:
@@ -89,6 +93,18 @@ class NodeOperations:
         if args.resource.count(".") < 1:
             raise ConfigError(f"'{args.resource}' is not a resource", hint="write class.name, as custom.queue")
         self._daemon.runtime.submit(events.ValueSet(args.module, args.resource, args.value, by=args.by))
+
+    async def weight(self, args: WeightArgs) -> None:
+        """Another part of a farm's clients for this node; kept until it is set again."""
+        self._known(args.module)
+        kind = self._daemon.configuration.modules[args.module].compiled.kind
+        if kind != "farm":
+            raise RefusedError(f"module '{args.module}' is a {kind}; only a farm's nodes have weights")
+        self._daemon.runtime.submit(events.WeightSet(args.module, args.weight, by=args.by))
+
+    async def inspect(self, args: InspectArgs) -> dict[str, dict[str, str]]:
+        self._known(args.module)
+        return await self._daemon.hosts.inspect(args.module, args.question)
 
     async def entries(self, args: EntriesArgs) -> list[dict[str, Any]]:
         query = Query(args.module, args.kinds, args.after_id, args.since, args.last)

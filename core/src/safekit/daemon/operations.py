@@ -45,6 +45,17 @@ class ValueArgs(Args):
     by: Annotated[str, Field(max_length=128)] = ""
 
 
+class WeightArgs(Args):
+    module: Name
+    weight: Annotated[int, Field(ge=0, le=1_000_000)] | None
+    by: Annotated[str, Field(max_length=128)] = ""
+
+
+class InspectArgs(Args):
+    module: Name
+    question: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=256)]] = {}
+
+
 class EntriesArgs(Args):
     module: Name | None = None
     kinds: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """The engine: pure. Events and a time in; a state and actions out. No socket, clock, thread, file or randomness."""
 
 from safekit.engine.durable import Durable
-from safekit.engine.node import NodeState, durable, new_node, next_deadline, reports, restore, step
+from safekit.engine.node import NodeState, durable, leases, new_node, next_deadline, reports, restore, step
 from safekit.engine.view import awaited, heard, peers, view
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "awaited",
     "durable",
     "heard",
+    "leases",
     "new_node",
     "next_deadline",
     "peers",

@@ -70,6 +70,26 @@ class KillHost:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeShare:
+    """The module's resources are to accept these of a farm's buckets, and only these; ShareTaken(number) follows."""
+
+    module: str
+    number: int
+    epoch: int
+    held: int
+    """A bit for each bucket that this node serves from now on."""
+    moving: int
+    """A bit for each bucket that another living node had before, or has now: connections stay where they are."""
+    owners: tuple[str, ...]
+    """The node that each bucket belongs to, empty for none."""
+    priors: tuple[tuple[str, ...], ...]
+    """For each bucket the nodes that may still have connections of it."""
+    director: str
+    places: tuple[tuple[str, str, str], ...] = ()
+    """Node, identifier of the resource, and what that resource says there."""
+
+
+@dataclass(frozen=True, slots=True)
 class Publish:
     """Send a heartbeat with the present reports now, on every network."""
 
@@ -97,4 +117,4 @@ class Explain:
     """info, warning or alarm."""
 
 
-Action = RunPipeline | StartHost | StopHost | KillHost | Publish | Explain
+Action = RunPipeline | StartHost | StopHost | KillHost | TakeShare | Publish | Explain

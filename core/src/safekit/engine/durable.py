@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from safekit.engine.module import Module
+from safekit.engine.share import ALL, Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,7 @@ class ModuleFacts:
     active: bool = False
     desired: bool = False
     failover: bool = True
+    weight: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Durable:
 
 def facts_of(module: Module) -> ModuleFacts:
     m = module
-    return ModuleFacts(m.spec.name, m.epoch, m.was_primary, m.active, m.desired, m.failover)
+    return ModuleFacts(m.spec.name, m.epoch, m.was_primary, m.active, m.desired, m.failover, m.share.weight)
 
 
 def recalled(module: Module, facts: ModuleFacts) -> Module:
@@ -35,4 +37,5 @@ def recalled(module: Module, facts: ModuleFacts) -> Module:
         active=facts.active,
         desired=facts.desired,
         failover=facts.failover,
+        share=Share(held=ALL if facts.active else 0, weight=facts.weight),
     )

@@ -82,6 +82,25 @@ class PipelineFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class ShareTaken:
+    """The answer to one TakeShare."""
+
+    module: str
+    number: int
+    ok: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightSet:
+    """The operator gives this node another part of a farm's clients: 0 drains it, None is what is configured."""
+
+    module: str
+    weight: int | None
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class VerdictChanged:
     module: str
     resource: str
@@ -130,6 +149,8 @@ Event = (
     | HostReady
     | HostLost
     | PipelineFinished
+    | ShareTaken
+    | WeightSet
     | VerdictChanged
     | ValueSet
     | CommandGiven

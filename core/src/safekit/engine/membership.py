@@ -136,6 +136,12 @@ def sleep_s(spec: MembershipSpec) -> float:
     return max(pause_s, 2 * spec.heartbeat_interval_s)
 
 
+def lease_s(spec: MembershipSpec) -> float:
+    """For how long after its last heartbeat a node may go on with what the others may take over when they have lost
+    it. Shorter than the loss time by what two clocks that each go wrong by 10 % may differ."""
+    return 0.75 * spec.lost_after_s
+
+
 def _silent(membership: Membership, peer: Peer, now_s: float) -> bool:
     return now_s >= _deadline(membership, peer)
 

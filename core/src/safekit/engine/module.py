@@ -9,8 +9,9 @@ from typing import Any, Final
 from safekit.engine import rules
 from safekit.engine.actions import Action, Explain, KillHost, Publish, RunPipeline, StartHost, StopHost
 from safekit.engine.events import Command
-from safekit.engine.reports import ModuleReport, ModuleState, Readiness
-from safekit.engine.spec import ModuleSpec
+from safekit.engine.reports import FarmReport, ModuleReport, ModuleState, Readiness
+from safekit.engine.share import NO_SHARE, PLACE, Share
+from safekit.engine.spec import Kind, ModuleSpec
 from safekit.engine.transitions import ROWS, Row, phases
 
 DATA: Final = "rfs.uptodate"
@@ -80,6 +81,8 @@ class Module:
     """Its primary went while automatic failover was off: it waits for the operator or the peer."""
     swapped_back: bool = False
     """The automatic swap to the default primary was tried since the peer was away, or the operator swapped."""
+    share: Share = NO_SHARE
+    """Of a farm's clients."""
     host: HostState = HostState.NONE
     run: Run | None = None
     runs: int = 0
@@ -101,6 +104,11 @@ class Module:
     @property
     def wanted(self) -> bool:
         return self.desired and not self.leaving
+
+    @property
+    def weight(self) -> int:
+        """Of this node in a farm."""
+        return self.spec.weight if self.share.weight is None else self.share.weight
 
     @property
     def steady(self) -> bool:
@@ -141,6 +149,8 @@ class Surroundings:
     lost_after_s: float
     awake: bool = True
     """False for a while after this node slept: what it hears may be old."""
+    others: dict[str, PeerView] = field(default_factory=dict)
+    """The other nodes of a farm."""
 
 
 class Turn:
@@ -360,7 +370,14 @@ def report(module: Module) -> ModuleReport:
         failover=module.failover,
         signature=module.spec.signature,
         reason=module.reason,
+        farm=_farm_report(module) if module.spec.kind is Kind.FARM else None,
     )
+
+
+def _farm_report(module: Module) -> FarmReport:
+    share = module.share
+    places = tuple((name.removeprefix(PLACE), v.value) for name, v in module.values.items() if name.startswith(PLACE))
+    return FarmReport(share.map, share.held, share.serving, module.weight, places)
 
 
 def up_to_date(module: Module) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Final
 
-from safekit.engine import commands, events, membership, mirror, progress, single
+from safekit.engine import commands, events, farm, membership, mirror, progress, single
 from safekit.engine.actions import Action, Explain
 from safekit.engine.durable import Durable, ModuleFacts, facts_of, recalled
 from safekit.engine.events import Event
@@ -94,15 +95,18 @@ def _woke(node: NodeState, slept_s: float, actions: list[Action]) -> NodeState:
     )
     spec = node.membership.spec
     lost = slept_s > spec.lost_after_s - 2 * spec.heartbeat_interval_s
-    return replace(node, modules={name: _shaken(module, lost) for name, module in node.modules.items()})
+    lapsed = slept_s > membership.lease_s(spec) - 2 * spec.heartbeat_interval_s
+    return replace(node, modules={name: _shaken(module, lost, lapsed) for name, module in node.modules.items()})
 
 
-def _shaken(module: Module, lost: bool) -> Module:
-    """After a sleep: nothing that was acknowledged before holds, and a primary that was lost doubts itself."""
+def _shaken(module: Module, lost: bool, lapsed: bool) -> Module:
+    """After a sleep: nothing that was acknowledged before holds, a primary that was lost doubts itself, and a node of
+    a farm whose lease may have run out gives its share up."""
     doubtful = module.doubtful or (lost and module.active and module.spec.kind is Kind.MIRROR)
     incumbent = module.incumbent and module.state in PRIMARY
     runs = module.runs + 1 if module.claim else module.runs
-    return replace(module, doubtful=doubtful, incumbent=incumbent, claim=0, runs=runs)
+    share = replace(module.share, lapsed=True) if lapsed and module.share.held else module.share
+    return replace(module, doubtful=doubtful, incumbent=incumbent, claim=0, runs=runs, share=share)
 
 
 def _noted(node: NodeState, decision: str, rule: str, severity: str = "info") -> Explain:
@@ -114,8 +118,18 @@ def _due(module: Module, now_s: float) -> bool:
     """Whether time alone may change this module."""
     if module.run is not None:
         return now_s >= module.run.deadline_s
-    unsettled = module.cleanup or (module.wanted and not module.steady)
+    unsettled = module.cleanup or (module.wanted and not module.steady) or module.share.unsettled
     return unsettled or module.handover or bool(module.holding)
+
+
+def leases(node: NodeState) -> tuple[tuple[str, float], ...]:
+    """The farms whose resources may go on accepting clients from now, each for how many seconds."""
+    lease_s = membership.lease_s(node.membership.spec)
+    return tuple((name, lease_s) for name, module in node.modules.items() if _has_lease(module))
+
+
+def _has_lease(module: Module) -> bool:
+    return module.spec.kind is Kind.FARM and module.host is HostState.READY and not module.share.lapsed
 
 
 def _deadlines(module: Module) -> list[float]:
@@ -124,6 +138,8 @@ def _deadlines(module: Module) -> list[float]:
         return [module.run.deadline_s]
     holds = {rule.label: rule.hold_s for rule in module.spec.rules}
     waits = [since_s + holds.get(label, 0.0) for label, since_s in module.holding.items()]
+    if module.share.awaited_until_s is not None:
+        waits.append(module.share.awaited_until_s)
     return [*waits, module.cleanup_s, module.retry_s, module.handover_until_s]
 
 
@@ -217,10 +233,12 @@ def _turn(node: NodeState, name: str, now_s: float, actions: list[Action], event
         _take_in(turn, event)
     turn.note_holding()
     progress.limits(turn)
-    decide = mirror.decide if turn.m.spec.kind is Kind.MIRROR else single.decide
-    decide(turn)
+    _DECIDE[turn.m.spec.kind](turn)
     actions += turn.actions
     return node if turn.m is module else replace(node, modules={**node.modules, name: turn.m})
+
+
+_DECIDE: Final = {Kind.MIRROR: mirror.decide, Kind.FARM: farm.decide, Kind.LIGHT: single.decide}
 
 
 def _learn_epoch(turn: Turn) -> None:
@@ -238,6 +256,10 @@ def _take_in(turn: Turn, event: Event) -> None:
             progress.host_lost(turn, event.reason)
         case events.PipelineFinished():
             progress.run_ended(turn, event)
+        case events.ShareTaken():
+            farm.share_taken(turn, event)
+        case events.WeightSet():
+            farm.set_weight(turn, event)
         case events.CommandGiven():
             commands.give(turn, event.command, force=event.force, by=event.by)
         case events.VerdictChanged():
@@ -262,6 +284,7 @@ def _around(node: NodeState, module: Module, now_s: float) -> Surroundings:
         storage_trouble=node.storage_trouble,
         lost_after_s=spec.lost_after_s,
         awake=membership.awake(node.membership, now_s),
+        others=_others(node, module, now_s),
     )
 
 
@@ -270,9 +293,20 @@ def _peer(node: NodeState, module: Module, now_s: float) -> PeerView:
     others = [name for name in module.spec.nodes if name != node.name]
     if module.spec.kind is not Kind.MIRROR or not others:
         return PeerView()
-    known = node.membership.peers.get(others[0])
+    return _seen(node, module, others[0], now_s)
+
+
+def _others(node: NodeState, module: Module, now_s: float) -> dict[str, PeerView]:
+    """The other nodes of a farm."""
+    if module.spec.kind is not Kind.FARM:
+        return {}
+    return {name: _seen(node, module, name, now_s) for name in module.spec.nodes if name != node.name}
+
+
+def _seen(node: NodeState, module: Module, name: str, now_s: float) -> PeerView:
+    known = node.membership.peers.get(name)
     if known is None:
-        return PeerView(others[0])
+        return PeerView(name)
     return PeerView(
         node=known.node,
         alive=known.alive,

@@ -25,6 +25,7 @@ def host_lost(turn: Turn, reason: str) -> None:
     run = turn.m.run
     counts = (turn.m.state is not STOP or run is not None) and not (run is not None and run.blameless)
     turn.set(host=HostState.NONE, run=None, claim=0, handover=False, again=False, values={}, holding={}, reload=False)
+    turn.set(share=turn.m.share.unknown())
     _clean_up_later(turn)
     if turn.m.wanted and counts:
         turn.count_loop(reason)
@@ -63,7 +64,7 @@ def _arrived(turn: Turn, row: Row) -> None:
     if turn.m.state is WAIT:
         turn.be(WAIT, Readiness.TRANSIENT, "prestart is done; looking for the peer", "started")
         return
-    turn.set(retry_s=0.0)
+    turn.set(retry_s=0.0, share=turn.m.share.unknown())
     turn.be(turn.m.state, Readiness.READY, _ready_reason(turn), row.name)
 
 
@@ -77,7 +78,7 @@ def _ready_reason(turn: Turn) -> str:
 
 
 def _released(turn: Turn, row: Row) -> None:
-    turn.set(active=False, took_over=False, doubtful=False, cleanups=0)
+    turn.set(active=False, took_over=False, doubtful=False, cleanups=0, share=turn.m.share.none())
     if row.name == "swap-out":
         _hand_over(turn)
     elif row.name == "cleanup":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class ModuleState(StrEnum):
@@ -19,6 +20,44 @@ class Readiness(StrEnum):
     NOT_READY = "NotReady"
     TRANSIENT = "Transient"
     READY = "Ready"
+
+
+NOBODY: Final = "."
+FIRST: Final = "A"
+
+
+@dataclass(frozen=True, slots=True)
+class FarmMap:
+    """Which node serves which bucket of a farm's clients, as its leader proposed it. Of two maps the one with the
+    higher epoch holds; of the same epoch, that of the leader who comes first in the list of nodes."""
+
+    epoch: int = 0
+    """0: there is none yet."""
+    leader: str = ""
+    nodes: tuple[str, ...] = ()
+    owners: str = ""
+    """One character per bucket: FIRST for the first of `nodes`, the one after it for the second; NOBODY for none."""
+    priors: tuple[str, ...] = ()
+    """For each bucket the nodes that had it before and may still have connections of it, in the same characters;
+    empty when that is none for any."""
+    director: str = ""
+    """The node that receives for all where only one can."""
+
+
+NO_MAP: Final = FarmMap()
+
+
+@dataclass(frozen=True, slots=True)
+class FarmReport:
+    map: FarmMap = NO_MAP
+    """The newest that it knows."""
+    held: int = 0
+    """A bit for each bucket that its kernel accepts or may accept."""
+    serving: bool = False
+    """It runs, and is not about to stop: it wants its part of the buckets."""
+    weight: int = 100
+    places: tuple[tuple[str, str], ...] = ()
+    """What its resources tell those of the other nodes, by the resource's identifier: a hardware address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +86,8 @@ class ModuleReport:
     failover: bool = True
     signature: str = ""
     reason: str = ""
+    farm: FarmReport | None = None
+    """Of a farm only."""
 
 
 @dataclass(frozen=True, slots=True)

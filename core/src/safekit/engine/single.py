@@ -1,4 +1,4 @@
-"""Farm and light: every node runs the module, whatever the others do."""
+"""Light: every node runs the module, whatever the others do. So does a farm, which then shares the clients."""
 
 from __future__ import annotations
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from safekit.engine.rules import Rule
+
+DEFAULT_WEIGHT: Final = 100
 
 
 class Kind(StrEnum):
@@ -49,6 +52,8 @@ class ModuleSpec:
     """The longest a start of the whole pipeline may take, computed from the resources' settings."""
     stop_bound_s: float = 120.0
     """Likewise a stop, its forced second half included."""
+    weight: int = DEFAULT_WEIGHT
+    """This node's part of a farm's clients, in proportion to the others'; 0 for no new ones."""
     signature: str = ""
     """Digest of the configuration, compared between nodes."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from safekit.engine.module import Module
 from safekit.engine.node import NodeState
 from safekit.engine.reports import ModuleReport
+from safekit.engine.share import owners_of, priors_of
 from safekit.engine.spec import Kind
 from safekit.engine.transitions import SECOND
 
@@ -39,6 +40,24 @@ class ModuleView:
     loops: int
     """Automatic restarts that count against max_loops."""
     values: tuple[ValueView, ...]
+    farm: FarmView | None
+
+
+@dataclass(frozen=True, slots=True)
+class FarmView:
+    """A farm as this node knows it."""
+
+    epoch: int
+    leader: str
+    director: str
+    owners: tuple[str, ...]
+    """The node that each bucket belongs to; empty for none."""
+    serving: bool
+    weight: int
+    held: int
+    """How many buckets its kernel accepts."""
+    moving: int
+    """How many buckets have another owner than some connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +95,21 @@ def _view(m: Module, now_s: float) -> ModuleView:
             ValueView(name, value.value, value.reason, round(now_s - value.since_s, 3), value.facts)
             for name, value in sorted(m.values.items())
         ),
+        farm=_farm_view(m) if m.spec.kind is Kind.FARM else None,
+    )
+
+
+def _farm_view(m: Module) -> FarmView:
+    known = m.share.map
+    return FarmView(
+        epoch=known.epoch,
+        leader=known.leader,
+        director=known.director,
+        owners=owners_of(known),
+        serving=m.share.serving,
+        weight=m.weight,
+        held=m.share.held.bit_count(),
+        moving=sum(bool(earlier) for earlier in priors_of(known)),
     )
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import signal
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ import structlog
 
 from safekit.bus import messages
 from safekit.bus.hosts import HostClient
-from safekit.bus.messages import Load, LogLine, Notify, Run, Shutdown
+from safekit.bus.messages import Inspect, Lease, Load, LogLine, Notify, Run, Shutdown, TakeShare
 from safekit.config.compiled import CompiledModule
 from safekit.host.instances import Maker, Step, Surroundings
 from safekit.host.pipeline import Pipeline
@@ -38,6 +39,7 @@ class Host:
         self._run: asyncio.Task[None] | None = None
         self._healths: dict[str, str] = {}
         self._last_heard = 0.0
+        self._lease_trouble = ""
         self._ending: asyncio.Task[None] | None = None
         """Ends everything by force; no order is taken any more."""
         self._ended = asyncio.Event()
@@ -96,6 +98,12 @@ class Host:
             self._load(message)
         elif isinstance(message, Run):
             self._begin(message)
+        elif isinstance(message, TakeShare):
+            await self._take_share(message)
+        elif isinstance(message, Lease):
+            await self._extend_lease(message)
+        elif isinstance(message, Inspect):
+            await self._inspect(message)
         elif isinstance(message, Notify):
             self._observers.notify(message.hook, **message.arguments)
         elif isinstance(message, Shutdown):
@@ -160,6 +168,26 @@ class Host:
                 stuck=outcome.stuck,
             )
         )
+
+    async def _take_share(self, order: TakeShare) -> None:
+        """Nothing is accepted any more once everything is ended: that is the answer's truth then."""
+        trouble = "" if self._pipeline is None else await self._pipeline.share(order)
+        self._client.send(messages.ShareDone(number=order.number, ok=not trouble, reason=trouble[:4000]))
+
+    async def _extend_lease(self, lease: Lease) -> None:
+        """What waited in the queue while this process stood still is worth only what is left of it."""
+        seconds = lease.until_s - time.monotonic()
+        if self._pipeline is None or self._ending is not None or seconds <= 0:
+            return
+        trouble = await self._pipeline.lease(seconds)
+        if trouble != self._lease_trouble:
+            self._lease_trouble = trouble
+            if trouble:
+                self._client.send(LogLine(line=trouble[:4000], severity="warning"))
+
+    async def _inspect(self, asked: Inspect) -> None:
+        facts = {} if self._pipeline is None else await self._pipeline.inspect(asked.question)
+        self._client.send(messages.Inspected(id=asked.id, facts=facts))
 
     def _say(self, resource: str, verdict: Verdict) -> None:
         before, after = self._healths.get(resource, "init"), verdict.health.value

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from safekit.bus.messages import TakeShare
 from safekit.engine.actions import Phase
 from safekit.host.instances import Check, Step
 from safekit.host.watching import Watching
-from safekit_sdk import SafekitError, Scope, Transition
+from safekit_sdk import BUCKETS, SafekitError, Scope, Share, Transition
 
 OnStep = Callable[[Step, str, str], None]
 _STARTS: Final[dict[Phase, Scope]] = {
@@ -35,6 +36,11 @@ class Outcome:
     failed: str = ""
     reason: str = ""
     stuck: bool = False
+
+
+SHARE_S: Final = 4.0
+"""The longest that a resource may take for its share of a farm or its lease."""
+INSPECT_S: Final = 2.0
 
 
 class StartError(Exception):
@@ -122,6 +128,46 @@ class Pipeline:
         if phase is Phase.RECONFIGURE:
             return await self._reconfigure()
         return await self._clean_up()
+
+    async def share(self, order: TakeShare) -> str:
+        """Give every started resource its part of a farm's buckets. Return why one did not take it, or nothing."""
+        troubles = []
+        for step in self._sharing():
+            places = {node: text for node, name, text in order.places if name == step.resource.context.name}
+            share = Share(
+                held=_buckets(order.held),
+                moving=_buckets(order.moving),
+                owners=order.owners,
+                priors=order.priors,
+                director=order.director,
+                places=places,
+                epoch=order.epoch,
+            )
+            trouble = await _attempt(step.resource.share(share), SHARE_S, "the share")
+            if trouble:
+                troubles.append(f"{step.name}: {trouble}")
+        return "; ".join(troubles)
+
+    async def lease(self, seconds: float) -> str:
+        """Let every started resource go on serving its share. Return what went wrong, or nothing."""
+        works = [(step.name, step.resource.lease(seconds)) for step in self._sharing()]
+        troubles = [(name, await _attempt(work, SHARE_S, "the lease")) for name, work in works]
+        return "; ".join(f"{name}: {trouble}" for name, trouble in troubles if trouble)
+
+    def _sharing(self) -> list[Step]:
+        return [step for step in self._steps if step.started and step.resource.shares()]
+
+    async def inspect(self, question: Mapping[str, str]) -> dict[str, dict[str, str]]:
+        """What the started resources say, of each as much as is fit to print."""
+        found: dict[str, dict[str, str]] = {}
+        for step in self._steps:
+            try:
+                said = await asyncio.wait_for(step.resource.inspect(question), INSPECT_S) if step.started else {}
+            except Exception as error:  # a plugin's door
+                said = {"error": str(error) or type(error).__name__}
+            if said:
+                found[step.name] = {str(key)[:64]: str(value)[:2048] for key, value in list(said.items())[:64]}
+        return found
 
     async def _start(self, scope: Scope) -> Outcome:
         for step in self._steps:
@@ -228,6 +274,11 @@ class Pipeline:
     async def end(self) -> Outcome:
         """The daemon is gone: stop everything by force."""
         return await self._clean_up()
+
+
+def _buckets(bits: str) -> frozenset[int]:
+    mask = int(bits, 16)
+    return frozenset(bucket for bucket in range(BUCKETS) if mask >> bucket & 1)
 
 
 async def _attempt(work: Awaitable[None], timeout_s: float, what: str) -> str:

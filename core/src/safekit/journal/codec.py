@@ -19,6 +19,8 @@ _EVENTS: dict[str, TypeAdapter[Any]] = {
         events.HostReady,
         events.HostLost,
         events.PipelineFinished,
+        events.ShareTaken,
+        events.WeightSet,
         events.VerdictChanged,
         events.ValueSet,
         events.CommandGiven,

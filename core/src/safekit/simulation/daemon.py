@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from safekit import engine
 from safekit.engine import events
-from safekit.engine.actions import Action, Explain, KillHost, Phase, Publish, RunPipeline, StartHost, StopHost
+from safekit.engine.actions import (
+    Action,
+    Explain,
+    KillHost,
+    Phase,
+    Publish,
+    RunPipeline,
+    StartHost,
+    StopHost,
+    TakeShare,
+)
 from safekit.engine.reports import Heartbeat, ModuleReport
 from safekit.simulation.host import Host
 from safekit.simulation.scenario import MODULE
@@ -75,12 +85,18 @@ class Daemon(Process):
         self.submit(events.TimePassed())
         self._set_timer()
         self.beat()
+        self._extend_leases()
         self._later_local(self._next_tick_s - now_s, self._tick)
 
     def beat(self) -> None:
         self._sequence += 1
         beat = Heartbeat(self.machine.name, self.incarnation, self._sequence, self.published, engine.heard(self.node))
         self.machine.network.send(self.machine.name, beat)
+
+    def _extend_leases(self) -> None:
+        for _, lease_s in engine.leases(self.node):
+            if self.host is not None:
+                self.host.deliver(partial(self.machine.extend_lease, self.machine.local_s() + lease_s))
 
     def _queue(self, actions: tuple[Action, ...]) -> None:
         durable = engine.durable(self.node)
@@ -144,6 +160,8 @@ class Daemon(Process):
                 self._start_host()
             case StopHost():
                 self._end_host()
+            case TakeShare():
+                self._take_share(action)
             case KillHost():
                 self.kill_host(action.reason)
             case Publish():
@@ -157,6 +175,13 @@ class Daemon(Process):
             self.submit(events.HostLost(MODULE, "the host cannot be reached"))
         else:
             self.host.deliver(partial(self.host.run, order))
+
+    def _take_share(self, order: TakeShare) -> None:
+        self.machine.watch.share_ordered(self.machine)
+        if self.host is None:
+            self.submit(events.HostLost(MODULE, "the host cannot be reached"))
+        else:
+            self.host.deliver(partial(self.host.take_share, order))
 
     def _start_host(self) -> None:
         if self.host is None:

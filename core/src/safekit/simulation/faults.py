@@ -46,6 +46,8 @@ class Faults:
             "swap": self._swap,
             "prim": self._prim,
             "reconfigure": self._reconfigure,
+            "weight": self._weight,
+            "lost_share": partial(self._some, "lost_shares"),
         }
 
     def plan(self) -> float:
@@ -213,6 +215,9 @@ class Faults:
             self.history.schedule.after(later_s, partial(machine.command, Command.PRIM, force=force))
         if self.rng.random() < 0.5:
             self._during(self.rng.uniform(0.0, 3.5 * self.history.scenario.phase_s), self._cut)
+
+    def _weight(self) -> None:
+        self._machine().set_weight(self.rng.choice((None, 0, 1, 100, 300)))
 
     def _reconfigure(self) -> None:
         signature = str(self.rng.randint(2, 9))

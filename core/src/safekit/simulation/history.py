@@ -8,6 +8,7 @@ from functools import partial
 from random import Random
 from typing import Final
 
+from safekit.engine import buckets
 from safekit.engine.events import Command
 from safekit.engine.module import Module
 from safekit.engine.reports import ModuleState, Readiness
@@ -130,6 +131,7 @@ class History:
         for machine in self.machines.values():
             machine.ills.disk_failed = False
             machine.ills.failed_starts = machine.ills.stuck_stops = machine.ills.hanging_runs = 0
+            machine.ills.lost_shares = 0
             machine.command(Command.FAILOVER_ON)
             machine.command(Command.START)
         self.watch.quiet_since_s = self.schedule.now_s
@@ -164,13 +166,21 @@ class History:
         if len(modules) < len(self.machines) or any(m.readiness is not Readiness.READY for m in modules):
             return False
         states = sorted(m.state for m in modules)
-        if self.scenario.module.kind is not Kind.MIRROR:
+        if self.scenario.module.kind is Kind.FARM:
+            return set(states) == {ModuleState.UP} and self._is_shared(modules)
+        if self.scenario.module.kind is Kind.LIGHT:
             return set(states) == {ModuleState.UP}
         expected = [ModuleState.ALONE] if len(modules) == 1 else [ModuleState.PRIM, ModuleState.SECOND]
         return states == expected and all(
             machine.primary == (module.state is not ModuleState.SECOND)
             for machine, module in zip(self.machines.values(), modules, strict=True)
         )
+
+    def _is_shared(self, modules: list[Module]) -> bool:
+        """Each bucket is served by one node, in proportion to the weights."""
+        quotas = buckets.quotas({name: m.weight for name, m in zip(self.machines, modules, strict=True)})
+        served = {name: machine.serves.bit_count() for name, machine in self.machines.items()}
+        return served == quotas and not self.watch.served_twice()
 
 
 def run_history(seed: int, *, trace: bool = False) -> Outcome:

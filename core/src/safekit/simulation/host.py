@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from safekit.engine.actions import Phase, RunPipeline
+from safekit.engine.actions import Phase, RunPipeline, TakeShare
 from safekit.engine.commands import NOT_CHECKED
-from safekit.engine.events import PipelineFinished, ValueSet, VerdictChanged
+from safekit.engine.events import PipelineFinished, ShareTaken, ValueSet, VerdictChanged
 from safekit.simulation.scenario import MODULE
 from safekit.simulation.schedule import Process
 
@@ -21,6 +21,8 @@ STARTS: Final = frozenset(
 STOPS: Final = frozenset(
     {Phase.POSTSTOP, Phase.STOP_BOTH, Phase.STOP_PRIM, Phase.STOP_SECOND, Phase.STOP_SEC, Phase.CLEANUP}
 )
+NEW_RULES: Final = frozenset({Phase.START_BOTH, Phase.STOP_BOTH, Phase.CLEANUP, Phase.RECONFIGURE})
+"""After these the kernel accepts nothing of a farm."""
 CHECKED_AFTER_S: Final = 0.3
 SYNC_S: Final = 1.0
 
@@ -47,6 +49,18 @@ class Host(Process):
             self.machine.note(f"run {order.run} hangs")
             return
         self._next(order, 0)
+
+    def take_share(self, order: TakeShare) -> None:
+        """One change of the kernel's rules."""
+        if self.machine.ills.take("lost_shares"):
+            failed = ShareTaken(MODULE, order.number, ok=False, reason="the rules could not be changed")
+            self.later(self.machine.rng.uniform(0.0, 0.01), partial(self._say, failed))
+        else:
+            self.later(self.machine.rng.uniform(0.0005, 0.005), partial(self._accept, order))
+
+    def _accept(self, order: TakeShare) -> None:
+        self.machine.accept(order.held)
+        self._say(ShareTaken(MODULE, order.number, ok=True))
 
     def _next(self, order: RunPipeline, index: int) -> None:
         if index == len(order.phases):
@@ -109,6 +123,8 @@ class Host(Process):
             self._serial += 1
         elif phase in {Phase.STOP_PRIM, Phase.CLEANUP} and not self._stuck:
             self.machine.set_primary(False)
+        if phase in NEW_RULES and not self._stuck:
+            self.machine.accept(0)
         if phase in {Phase.START_PRIM, Phase.RESTART, Phase.START_BOTH}:
             self._checks = True
             self._verdict("init", "")
@@ -156,5 +172,6 @@ class Host(Process):
             self.machine.note("the orphan's stop is stuck")
         elif self.machine.host in {None, self}:
             self.machine.set_primary(False)
+            self.machine.accept(0)
         self.kill()
         self.daemon.lost(self, "the host ended by itself")

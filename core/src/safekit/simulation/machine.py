@@ -42,6 +42,9 @@ class Machine:
         self.up_to_date = True
         self.primary = False
         """Resources of the primary are on."""
+        self.accepted = 0
+        """A farm's buckets that its kernel accepts while the lease lasts, a bit for each."""
+        self._lease_until_s = -math.inf
         self.primary_until_s = -math.inf
         self.meant_until_s = -math.inf
         """Until when it has told the others that it is primary."""
@@ -55,6 +58,7 @@ class Machine:
         self.woke_s = -math.inf
         self._crash_at_save = False
         self._frozen_s = 0.0
+        self._stopped_s = 0.0
 
     def local_s(self) -> float:
         return self._clock_from_s + self.schedule.now_s * self.rate
@@ -67,6 +71,28 @@ class Machine:
             self.primary = on
             self.primary_until_s = self.schedule.now_s
             self.watch.primary_changed(self)
+
+    @property
+    def serves(self) -> int:
+        """The buckets whose clients it answers now."""
+        return self.accepted if self.powered and self.local_s() < self._lease_until_s else 0
+
+    @property
+    def still_for_s(self) -> float:
+        """For how long its daemon has not run."""
+        if self.daemon is None:
+            return self.schedule.now_s - self._stopped_s
+        return self.schedule.now_s - self._frozen_s if self.daemon.frozen else 0.0
+
+    def accept(self, buckets: int) -> None:
+        before, self.accepted = self.serves, buckets
+        self.watch.serves_more(self, self.serves & ~before)
+
+    def extend_lease(self, until_s: float) -> None:
+        """The kernel's: it outlives whoever gave it."""
+        before = self.serves
+        self._lease_until_s = max(self._lease_until_s, until_s)
+        self.watch.serves_more(self, self.serves & ~before)
 
     # power and processes
 
@@ -83,6 +109,7 @@ class Machine:
             self.host.kill()
             self.host = None
         self.set_primary(False)
+        self.accepted = 0
 
     def start_daemon(self, *, boot: bool = False) -> None:
         if self.powered and self.daemon is None:
@@ -97,6 +124,7 @@ class Machine:
         """The host gets the kernel's signal at once, when the daemon dies without the machine."""
         if self.daemon is not None:
             self.watch.restarted(self)
+            self._stopped_s = self._frozen_s if self.daemon.frozen else self.schedule.now_s
             self.daemon.kill()
             self.daemon = None
         if orphan and self.host is not None:
@@ -189,6 +217,11 @@ class Machine:
         if self.daemon is not None:
             given = events.CommandGiven(MODULE, command, force=force, by="operator")
             self.daemon.deliver(partial(self.daemon.submit, given))
+
+    def set_weight(self, weight: int | None) -> None:
+        self.note(f"operator: weight {weight}")
+        if self.daemon is not None:
+            self.daemon.deliver(partial(self.daemon.submit, events.WeightSet(MODULE, weight, by="operator")))
 
     def configure(self, module: ModuleSpec) -> None:
         self.module = module

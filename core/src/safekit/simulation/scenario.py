@@ -32,7 +32,10 @@ FAULTS: Final = (
     "prim",
     "reconfigure",
 )
-ROUGH: Final = frozenset({"host_hang", "stuck_stop", "failed_start", "app_down", "slow_disk", "failed_disk"})
+OF_A_FARM: Final = ((), ("weight", "lost_share"))
+ROUGH: Final = frozenset(
+    {"host_hang", "stuck_stop", "failed_start", "app_down", "slow_disk", "failed_disk", "lost_share"}
+)
 """After these what a bound promises is the bound of a run or of a pause, and not a few round trips."""
 
 
@@ -80,10 +83,12 @@ class Scenario:
 
 def draw(seed: int) -> Scenario:
     rng = Random(seed)
-    kind = rng.choices((Kind.MIRROR, Kind.FARM, Kind.LIGHT), (18, 1, 1))[0]
+    kind = rng.choices((Kind.MIRROR, Kind.FARM, Kind.LIGHT), (15, 4, 1))[0]
     nodes = ("a", "b") if kind is Kind.MIRROR and rng.random() < 0.95 else ("a", "b", "c")[: rng.randint(1, 3)]
     if kind is Kind.MIRROR:
         nodes = nodes[:2]
+    if kind is Kind.FARM:
+        nodes = ("a", "b", "c", "d", "e")[: Random(seed ^ 0xFA12).randint(1, 5)]
     interval_s = rng.choice((0.1, 0.2, 0.25))
     lost_after_s = interval_s * rng.choice((4, 5, 8, 10))
     phase_s = rng.choice((0.05, 0.3, 1.0))
@@ -101,7 +106,7 @@ def draw(seed: int) -> Scenario:
         phase_s=phase_s,
         save_s=rng.choice((0.001, 0.05, 0.5)),
         trouble_s=rng.choice((5.0, 15.0, 30.0)),
-        faults=tuple(sorted(rng.sample(FAULTS, rng.choice((1, 2, 3, 6, len(FAULTS)))))),
+        faults=(*sorted(rng.sample(FAULTS, rng.choice((1, 2, 3, 6, len(FAULTS))))), *OF_A_FARM[kind is Kind.FARM]),
         count=rng.randint(1, 12),
     )
 
@@ -132,6 +137,7 @@ class Ills:
     failed_starts: int = 0
     stuck_stops: int = 0
     hanging_runs: int = 0
+    lost_shares: int = 0
     app_down: bool = False
     slow_save_s: float = 0.0
     disk_failed: bool = False

@@ -12,6 +12,7 @@ from safekit.engine import events
 from safekit.engine.actions import Action, Explain, Phase, RunPipeline
 from safekit.engine.module import Module
 from safekit.engine.reports import ModuleState
+from safekit.engine.share import ALL
 from safekit.engine.spec import IsolationPolicy
 from safekit.simulation.host import STARTS, STOPS
 from safekit.simulation.scenario import MODULE, Scenario
@@ -48,6 +49,12 @@ class Watch:
         self.both_s = 0.0
         """For how long both were primary, in all."""
         self._both_since_s: float | None = None
+        self._apart: dict[str, set[str]] = {}
+        """With whom each node was not in contact when it decided on its share."""
+        self._parted_s: dict[frozenset[str], float] = {}
+        """When one of two nodes last lost the other, or heard it again."""
+        self._once_s = 0.0
+        """When every bucket of a farm was last served by one node at most."""
         self._decided: dict[str, str] = {}
         self._tenures: dict[str, Tenure] = {}
         self._must_stop: set[str] = set()
@@ -93,6 +100,8 @@ class Watch:
         if self.trace is not None:
             change = f"{said.before} → {said.after}" if said.before != said.after else said.before
             self.note(daemon.machine.name, f"{change:40} {said.decision}  [{said.rule}]")
+        if said.rule in {"peer-lost", "peer-heard"}:
+            self._parted_s[frozenset({daemon.machine.name, said.decision.split()[0]})] = self.schedule.now_s
         if said.rule == "peer-lost":
             self._silence_was_real(daemon, said.decision.split()[0])
         if said.rule == "two-primaries" and said.after.startswith("WAIT") and not said.before.startswith("WAIT"):
@@ -151,6 +160,8 @@ class Watch:
             machine.meant_until_s = math.inf
         else:
             machine.meant_until_s = min(machine.meant_until_s, self.schedule.now_s)
+        if report is not None and report.farm is not None and machine.accepted & ~report.farm.held:
+            self.violated(f"{machine.name} accepts buckets and does not say so")
         if report is not None and machine.primary and not report.active:
             self.violated(f"{machine.name} says that nothing of the primary runs, and it does")
 
@@ -199,6 +210,46 @@ class Watch:
             self.both_s += self.schedule.now_s - self._both_since_s
             self._both_since_s = None
 
+    def share_ordered(self, machine: Machine) -> None:
+        self._apart[machine.name] = self._out_of_contact(machine)
+
+    def serves_more(self, machine: Machine, buckets: int) -> None:
+        """Nobody with whom it was in contact serves them, nor anybody who has been dead or frozen for the loss time."""
+        if not buckets:
+            return
+        self.note(machine.name, f"serves {machine.serves.bit_count()} buckets, {buckets.bit_count()} of them anew")
+        apart = self._out_of_contact(machine) | self._apart.get(machine.name, set())
+        if self.schedule.now_s - machine.woke_s < 0.9 * self.scenario.lost_after_s:
+            apart = set()  # what it knows is from before its sleep
+        for other in self.machines.values():
+            twice = other.serves & buckets if other is not machine else 0
+            if twice and (other.name not in apart or other.still_for_s > 0.87 * self.scenario.lost_after_s):
+                self.violated(f"{machine.name} serves {twice.bit_count()} buckets that {other.name} serves too")
+
+    def _out_of_contact(self, machine: Machine) -> set[str]:
+        """The nodes that have lost it, or that it has lost, or did so lately: neither can know what the other does."""
+        found = set()
+        lately_s = self.schedule.now_s - 2 * self.scenario.lost_after_s
+        for other in self.machines.values():
+            parted = self._parted_s.get(frozenset({machine.name, other.name}), -math.inf) > lately_s
+            if other is not machine and (parted or not (_hears(machine, other) and _hears(other, machine))):
+                found.add(other.name)
+        return found
+
+    def served_twice(self) -> int:
+        """How many buckets are served by several nodes."""
+        seen = twice = 0
+        for machine in self.machines.values():
+            twice |= seen & machine.serves
+            seen |= machine.serves
+        return twice.bit_count()
+
+    def unserved(self) -> int:
+        served = 0
+        for machine in self.machines.values():
+            served |= machine.serves
+        return (ALL & ~served).bit_count()
+
     def runs_elsewhere(self, machine: Machine) -> bool:
         return any(other.primary for other in self.machines.values() if other is not machine)
 
@@ -217,6 +268,7 @@ class Watch:
 
     def _look(self) -> None:
         self.schedule.after(LOOK_S, partial(self._look))
+        self._look_at_farm()
         if self._both_since_s is not None:
             since_s = max(self._both_since_s, self.quiet_since_s)
             bound_s = 3 * self.scenario.lost_after_s + 8 * self.scenario.phase_s + 3.0
@@ -228,6 +280,13 @@ class Watch:
                 if self.machines[name].primary:
                     tenure.how = HEARD
 
+    def _look_at_farm(self) -> None:
+        if not self.served_twice():
+            self._once_s = self.schedule.now_s
+        since_s = max(self._once_s, self.quiet_since_s)
+        if self.schedule.now_s - since_s > 4 * self.scenario.lost_after_s + 2.0:
+            self.violated(f"{self.served_twice()} buckets have been served twice without any fault")
+
     def _in_contact(self) -> bool:
         for machine in self.machines.values():
             if machine.daemon is None or machine.daemon.frozen:
@@ -235,3 +294,10 @@ class Watch:
             if not all(peer.alive for peer in machine.daemon.node.membership.peers.values()):
                 return False
         return True
+
+
+def _hears(machine: Machine, other: Machine) -> bool:
+    if machine.daemon is None:
+        return False
+    known = machine.daemon.node.membership.peers.get(other.name)
+    return known is not None and known.alive
