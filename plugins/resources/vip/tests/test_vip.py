@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from safekit_resource_vip import VipConfig, VipResource, arp, ndp
+from safekit_resource_vip import VipConfig, VipResource
 
-from safekit_sdk import ConfigError, ResourceState
+from safekit_sdk import ConfigError, ResourceState, arp, ndp
 from safekit_sdk.testing import RecordingContext, a_context
 from safekit_sdk.verdict import Health, Verdict
 

@@ -9,8 +9,8 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Self
 
-from safekit_resource_vip import arp, ndp
 from safekit_resource_vip.links import Link
+from safekit_sdk import arp, ndp
 
 _ICMP6_FILTER: Final = 1
 _BATCH: Final = 64

@@ -43,11 +43,12 @@ def probe(mac: bytes, address: IPv6Address) -> bytes:
     return _frame(mac, _UNSPECIFIED, solicited_node(address), message)
 
 
-def announcements(mac: bytes, address: IPv6Address) -> tuple[bytes, ...]:
-    """We have it: every neighbour replaces what it knew."""
+def announcements(mac: bytes, address: IPv6Address, card: bytes | None = None) -> tuple[bytes, ...]:
+    """We have it: every neighbour replaces what it knew. `card` is the hardware address that sends, where it differs
+    from the one that is told."""
     option = struct.pack("!BB", _TARGET_LINK_ADDRESS, 1) + mac
     message = struct.pack("!BBHI", ADVERTISEMENT, 0, 0, _OVERRIDE) + address.packed + option
-    return (_frame(mac, address, _ALL_NODES, message),)
+    return (_frame(card or mac, address, _ALL_NODES, message),)
 
 
 def claimant(message: bytes, address: IPv6Address) -> bytes | None:

@@ -13,8 +13,10 @@ _REQUEST, _REPLY = 1, 2
 _FIXED: Final = struct.pack("!HHBB", 1, 0x0800, 6, 4)
 
 
-def _frame(operation: int, mac: bytes, sender: IPv4Address, target_mac: bytes, target: IPv4Address) -> bytes:
-    ethernet = BROADCAST + mac + struct.pack("!H", ETHERTYPE)
+def _frame(
+    operation: int, mac: bytes, sender: IPv4Address, target_mac: bytes, target: IPv4Address, card: bytes | None = None
+) -> bytes:
+    ethernet = BROADCAST + (card or mac) + struct.pack("!H", ETHERTYPE)
     packet = _FIXED + struct.pack("!H", operation) + mac + sender.packed + target_mac + target.packed
     return (ethernet + packet).ljust(60, b"\x00")
 
@@ -24,11 +26,12 @@ def probe(mac: bytes, address: IPv4Address) -> bytes:
     return _frame(_REQUEST, mac, IPv4Address(0), _NOBODY, address)
 
 
-def announcements(mac: bytes, address: IPv4Address) -> tuple[bytes, ...]:
-    """We have it: once as a request and once as a reply, as some machines heed only one of them."""
+def announcements(mac: bytes, address: IPv4Address, card: bytes | None = None) -> tuple[bytes, ...]:
+    """We have it: once as a request and once as a reply, as some machines heed only one of them. `card` is the
+    hardware address that sends, where it differs from the one that is told."""
     return (
-        _frame(_REQUEST, mac, address, _NOBODY, address),
-        _frame(_REPLY, mac, address, BROADCAST, address),
+        _frame(_REQUEST, mac, address, _NOBODY, address, card),
+        _frame(_REPLY, mac, address, BROADCAST, address, card),
     )
 
 

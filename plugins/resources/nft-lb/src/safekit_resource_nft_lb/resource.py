@@ -1,0 +1,197 @@
+"""Every server of a farm has the address; the kernel of each accepts its part of the clients."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import ClassVar, Final
+
+from safekit_resource_nft_lb import delivery, nft, place, ruleset
+from safekit_resource_nft_lb.announcing import announce
+from safekit_resource_nft_lb.changes import Changes
+from safekit_resource_nft_lb.config import Address, NftLbConfig
+from safekit_resource_nft_lb.jhash import bucket
+from safekit_resource_nft_lb.nft import NftError
+from safekit_resource_nft_lb.reception import Reception
+from safekit_resource_nft_lb.site import Site
+from safekit_resource_nft_lb.sockets import connections, listens
+from safekit_sdk import ConfigError, ModuleKind, Resource, ResourceState, Share, Status, Verdict
+
+ANNOUNCED_S: Final = (0.1, 0.3, 1.0, 3.0)
+"""When, after the first, it is announced again who answers for the addresses: a single packet may be lost."""
+REFRESH_S: Final = 60.0
+LOOK_S: Final = 5.0
+"""The longest time between two looks at the kernel's rules, whatever the kernel tells."""
+NOTHING: Final = Share(held=frozenset())
+
+
+class NftLbResource(Resource[NftLbConfig], api=1):
+    """Shares the clients of virtual addresses between the servers of a farm, in the kernel of each."""
+
+    restarts: ClassVar[bool] = False
+
+    @classmethod
+    def ident(cls, config: NftLbConfig) -> str:
+        return config.name or str(config.addresses[0])
+
+    @classmethod
+    def preflight(cls, config: NftLbConfig, kind: ModuleKind) -> list[str]:
+        findings = [] if kind == "farm" else [f"only a farm's clients are shared; this is a {kind}: remove `nft-lb`"]
+        try:
+            site = Site(ruleset.table_name("preflight", "x"), "", config, place.find(config))
+            nft.check(ruleset.foundation(site))
+        except ConfigError as error:
+            findings.append(f"{error.message}; {error.hint}" if error.hint else error.message)
+        findings += [
+            f"nothing listens on {rule.protocol} port {rule.port} yet; is the application started by this module?"
+            for rule in config.rules
+            if not listens(rule.protocol, rule.port)
+        ]
+        return findings
+
+    def __init__(self, config: NftLbConfig, context: object) -> None:
+        super().__init__(config, context)  # type: ignore[arg-type]
+        self._table = ruleset.table_name(self.context.module, self.context.name)
+        self._share = NOTHING
+        self._site: Site | None = None
+        self._announcing: asyncio.Task[None] | None = None
+        self._reception: Reception | None = None
+
+    @property
+    def _note(self) -> Path:
+        """Where packets arrive, for a process that knows nothing of the start."""
+        return self.context.run_dir / f"nft-lb-{self.context.name.replace(':', '_')}.json"
+
+    async def start(self) -> None:
+        if self.context.kind != "farm":
+            raise ConfigError(
+                f"only a farm's clients are shared; this is a {self.context.kind}", hint="remove `nft-lb`"
+            )
+        found = place.find(self.config)
+        self._note.write_text(json.dumps({"interface": found.interface}))
+        self._site = Site(self._table, self.context.node, self.config, found)
+        self._share = NOTHING
+        nft.run(ruleset.foundation(self._site))
+        self._listen(self._site)
+        self.tell_place(found.mac)
+
+    def _listen(self, site: Site) -> None:
+        if self.config.mode != "directed" and self._reception is None:
+            self._reception = Reception(site.place.interface, delivery.virtual_mac(site))
+
+    async def stop(self, force: bool) -> None:  # noqa: ARG002 - by force it is no other
+        if self._announcing is not None:
+            self._announcing.cancel()
+        if self._reception is not None:
+            self._reception.close()
+            self._reception = None
+        nft.run(ruleset.removal(self._table))
+        self._site = None
+        self._share = NOTHING
+        self._note.unlink(missing_ok=True)
+
+    async def status(self) -> Status:
+        tables = self._present()
+        if not tables:
+            return Status(ResourceState.STOPPED)
+        lacking = sorted(set(ruleset.FAMILIES) - tables)
+        if lacking:
+            return Status(ResourceState.FAILED, f"the tables of {', '.join(lacking)} are gone")
+        return Status(ResourceState.STARTED, f"table {self._table}")
+
+    def _present(self) -> set[str]:
+        """The families in which our table is."""
+        found = [entry["table"] for entry in nft.listed("tables") if "table" in entry]
+        return {table["family"] for table in found if table["name"] == self._table}
+
+    # the share
+
+    async def share(self, share: Share) -> None:
+        site = self._started()
+        before, self._share = self._share, share
+        try:
+            nft.run(ruleset.change(site, share))
+        except NftError:  # someone removed our tables, or a part of them
+            self._lay_again(site)
+        if share.director != before.director or site.config.mode != "directed":
+            self._announce_for_a_while(site)
+
+    async def lease(self, seconds: float) -> None:
+        site = self._started()
+        try:
+            nft.run(ruleset.lease(site, seconds, self._share))
+        except NftError:
+            self._lay_again(site)
+            nft.run(ruleset.lease(site, seconds, self._share))
+
+    def _lay_again(self, site: Site) -> None:
+        nft.run("\n".join([ruleset.foundation(site), ruleset.change(site, self._share)]))
+        self.context.log(f"the kernel's rules in table {self._table} were gone and are laid again")
+
+    def _started(self) -> Site:
+        if self._site is None:
+            raise ConfigError("it is not started in this process", hint="a defect of safekit: please report it")
+        return self._site
+
+    # who answers
+
+    def _announce_for_a_while(self, site: Site) -> None:
+        if self._announcing is not None:
+            self._announcing.cancel()
+            self._announcing = None
+        if self._share.director == site.node:
+            self._announcing = asyncio.create_task(self._announce(site))
+
+    async def _announce(self, site: Site) -> None:
+        mac = site.place.mac if site.config.mode == "directed" else delivery.virtual_mac(site)
+        begun_s = asyncio.get_running_loop().time()
+        for after_s in (0.0, *ANNOUNCED_S):
+            await asyncio.sleep(max(begun_s + after_s - asyncio.get_running_loop().time(), 0.0))
+            announce(site, mac)
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            announce(site, mac)
+
+    # what is seen
+
+    async def watch(self) -> AsyncIterator[Verdict]:
+        with Changes() as changes:
+            while True:
+                yield self._verdict()
+                await changes.wait(LOOK_S)
+
+    def _verdict(self) -> Verdict:
+        """Rules that someone removed are laid again at once, before the next lease."""
+        site = self._site
+        if site is None:
+            return Verdict.init("not started")
+        if self._present() != set(ruleset.FAMILIES):
+            try:
+                self._lay_again(site)
+            except NftError as error:
+                return Verdict.down(f"the kernel's rules cannot be laid again: {error.message}")
+        return Verdict.up(f"accepts {len(self._share.held)} of 256 buckets on {site.place.interface}")
+
+    async def inspect(self, question: Mapping[str, str]) -> Mapping[str, str]:
+        """`served`, `refused` (packets for others, or without a lease), `connections`, and the bucket of a `client`."""
+        counters = [entry["counter"] for entry in nft.listed(f"table inet {self._table}") if "counter" in entry]
+        facts = {counter["name"]: str(counter["packets"]) for counter in counters}
+        facts["mode"] = self.config.mode
+        facts["interface"] = self._site.place.interface if self._site else ""
+        facts["connections"] = str(connections(self.config.addresses))
+        if "client" in question:
+            facts |= self._buckets_of(question["client"], question.get("port", ""))
+        return facts
+
+    def _buckets_of(self, client: str, port: str) -> dict[str, str]:
+        with contextlib.suppress(ValueError):
+            address: Address = ip_address(client)
+            facts = {"bucket": str(bucket(address, self.config.seed))}
+            if any(rule.hash == "client_session" for rule in self.config.rules) and port.isdigit():
+                facts["bucket of the session"] = str(bucket(address, self.config.seed, int(port)))
+            return facts
+        return {"error": f"'{client}' is not an address"}
