@@ -77,6 +77,23 @@ class Cluster:
         found = sorted(self.states(module).values())
         return found in (["ALONE/Ready", "SECOND/Ready"], ["PRIM/Ready", "SECOND/Ready"])
 
+    def farm(self, node: Node, module: str = "web") -> dict[str, Any]:
+        """The farm as this node knows it."""
+        result = self.statuses(node).get(node.name, {}).get("result") or {}
+        return next((dict(found["farm"]) for found in result.get("modules", ()) if found["name"] == module), {})
+
+    def shares_are_complete(self) -> bool:
+        """Every node that runs serves what one map gives it, and together they serve all of it."""
+        running = [node for node in self.nodes if node.state == "running"]
+        answers = self.statuses(running[0])
+        farms = []
+        for node in running:
+            modules = (answers.get(node.name, {}).get("result") or {}).get("modules", ())
+            farms += [found["farm"] for found in modules if found["name"] == "web"]
+        held = [farm["held"] for farm in farms]
+        owned = [farm["owners"].count(node.name) for node, farm in zip(running, farms, strict=False)]
+        return len(farms) == len(running) and held == owned and sum(held) == 256
+
     def _in_state(self, module: str, *states: str) -> Node | None:
         found = self.states(module)
         return next((node for node in self.nodes if found.get(node.name) in states), None)
@@ -181,6 +198,18 @@ def add_apache_mirror(made: Cluster, name: str = "web", *, change: Callable[[str
         change_file(made, first, change, name)
     made.safekit(first, "module", "start", name, "--all")
     made.wait(lambda: made.is_well(name), f"{name} runs", 60.0)
+
+
+def add_apache_farm(made: Cluster, *options: str, change: Callable[[str], str] | None = None) -> None:
+    """What a user types for an Apache on every node that share one address."""
+    home_pages(made)
+    first = made.nodes[0]
+    asked = ("--app", "apache", "--kind", "farm", "--port", "80", *(options or ("--vip", f"{VIP}/24")))
+    made.safekit(first, "module", "add", "web", *asked)
+    if change is not None:
+        change_file(made, first, change)
+    made.safekit(first, "module", "start", "web", "--all")
+    made.wait(lambda: made.shares_are_complete(), "every bucket is served", 60.0)
 
 
 def change_file(made: Cluster, node: Node, change: Callable[[str], str], name: str = "web") -> None:

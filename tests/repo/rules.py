@@ -29,21 +29,8 @@ SHELLS = frozenset(
 )
 SKIPS = frozenset(("pytest.skip", "pytest.importorskip", "pytest.xfail"))
 SKIP_MARKS = frozenset(f"pytest.mark.{name}" for name in ("skip", "skipif", "xfail"))
-PURE_MODULES = frozenset(
-    (
-        "__future__",
-        "abc",
-        "collections",
-        "dataclasses",
-        "enum",
-        "functools",
-        "hashlib",
-        "itertools",
-        "math",
-        "types",
-        "typing",
-    )
-)
+_PURE = ("abc", "collections", "dataclasses", "enum", "functools", "hashlib", "itertools", "math", "types", "typing")
+PURE_MODULES = frozenset(("__future__", *_PURE))
 IMPURE_CALLS = frozenset(("open", "print", "input", "exec", "eval", "compile", "__import__", "breakpoint"))
 
 

@@ -178,14 +178,22 @@ class ApacheApp(App[ApacheConfig], api=1):
         if request.port is not None:
             options["port"] = request.port
         ApacheConfig.model_validate(options)
-        if request.kind == "farm":
-            raise ConfigError("a farm of Apache is not part of this version", hint="use --kind mirror")
-        if request.kind == "mirror" and not request.vips:
-            raise ConfigError("a mirror of Apache needs an address for its clients", hint="add --vip ADDRESS/PREFIX")
+        if request.kind != "light" and not request.vips:
+            raise ConfigError(
+                f"a {request.kind} of Apache needs an address for its clients", hint="add --vip ADDRESS/PREFIX"
+            )
         content: dict[str, Any] = {"kind": request.kind}
-        if request.kind == "mirror":
+        if request.kind != "light":
             content["heartbeat"] = {"interval": "100ms", "lost_after": "1s"}
+        if request.kind == "mirror":
             content["isolation"] = "availability"
         vips = [{"vip": {"address": vip}} for vip in request.vips]
-        content["pipeline"] = [*vips, {"apache": options}]
+        sharing = [_sharing(request)] if request.kind == "farm" else []
+        content["pipeline"] = [*sharing, *vips, {"apache": options}]
         return content
+
+
+def _sharing(request: ModuleRequest) -> dict[str, Any]:
+    """Before the addresses, so that no packet finds one without the filter."""
+    rule = {"port": request.port or 80, "hash": "client_address" if request.sticky else "client_session"}
+    return {"nft-lb": {"addresses": [vip.partition("/")[0] for vip in request.vips], "rules": [rule]}}

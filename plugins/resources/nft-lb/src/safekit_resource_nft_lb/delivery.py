@@ -1,8 +1,8 @@
 """How packets reach their server: the parts of the ruleset that differ between the modes. Pure.
 
-directed: one server, the director, answers for the addresses, and every server passes on what it receives for others. A
-packet that was passed on has a time to live of 1, and what has that is never passed on: no packet travels twice, whatever
-the servers believe of each other. The sender of ARP and neighbour requests is always the server's own address.
+directed: one server, the director, answers for the addresses, and every server passes on what it receives for others.
+A packet that was passed on has a time to live of 1, and what has that is never passed on: no packet travels twice,
+whatever the servers believe of each other. The sender of ARP and neighbour requests is always the server's own address.
 
 invisible, multicast: the addresses have a hardware address of their own, which is in no Ethernet header's source, so
 that switches flood it. All servers receive all packets.
@@ -80,7 +80,7 @@ def _directed_family(site: Site, family: int) -> list[str]:
     chains: dict[Hash, str] = {"client_address": f"by_address{family}", "client_session": f"by_session{family}"}
     fragment = "ip frag-off & 0x3fff != 0" if family == 4 else "ip6 nexthdr 44"
     lines = [
-        f" map to{family} {{ {BUCKET} : verdict; }}",
+        f" map to{family} {{ {BUCKET} : ether daddr; }}",
         f" map stay{family} {{ {BUCKET} : verdict; }}",
         f" chain all{family} {{",
         " }",
@@ -90,7 +90,7 @@ def _directed_family(site: Site, family: int) -> list[str]:
         lines += [
             f" chain {name} {{",
             f"  {NOT_SYN} {bucket} vmap @stay{family}",
-            f"  {bucket} vmap @to{family}",
+            f'  ether daddr set {bucket} map @to{family} {_signed(site, family)} fwd to "{site.place.interface}"',
             " }",
         ]
     ip = "ip" if family == 4 else "ip6"
@@ -150,17 +150,16 @@ def _passing(site: Site, share: Share) -> list[str]:
         if not addresses:
             continue
         table = f"netdev {site.table}"
-        to = {b: numbers[o] for b, o in enumerate(share.owners) if o in numbers and b not in share.held}
-        stays = {b: _stay(site, share, b, numbers) for b in range(len(share.owners)) if share.priors[b]}
+        to = {b: others[o] for b, o in enumerate(share.owners) if o in others and b not in share.held}
+        stays = {b: _stay(site, share, b, numbers) for b, priors in enumerate(share.priors) if priors}
         lines += [f"flush map {table} to{family}", f"flush map {table} stay{family}"]
-        for node, index in numbers.items():
-            lines += _chain(site, f"to{family}_{index}", [_sent(site, family, others[node], "fwd")])
         for targets, here in sorted(set(stays.values())):
             macs = [others[node] for node in others if numbers[node] in targets]
             lines += _chain(site, _name(family, targets, here), _to_several(site, family, macs, here))
         lines += _chain(site, f"all{family}", _to_several(site, family, list(others.values()), here=True))
-        lines += _elements(f"{table} to{family}", {b: f"to{family}_{index}" for b, index in to.items()})
-        lines += _elements(f"{table} stay{family}", {b: _name(family, *stay) for b, stay in stays.items()})
+        lines += _elements(f"{table} to{family}", to)
+        verdicts = {bucket: f"goto {_name(family, *stay)}" for bucket, stay in stays.items()}
+        lines += _elements(f"{table} stay{family}", verdicts)
     return lines
 
 
@@ -180,10 +179,13 @@ def _chain(site: Site, name: str, rules: list[str]) -> list[str]:
     return [f"add chain {chain}", f"flush chain {chain}", *(f"add rule {chain} {rule}" for rule in rules)]
 
 
+def _signed(site: Site, family: int) -> str:
+    """As from this server, and for the last time."""
+    return f"{_TTL[family]} set 1 ether saddr set {site.place.mac}"
+
+
 def _sent(site: Site, family: int, mac: str, how: str) -> str:
-    """Towards another server, as from this one, and for the last time."""
-    sender = f"ether saddr set {site.place.mac} ether daddr set {mac}"
-    return f'{_TTL[family]} set 1 {sender} {how} to "{site.place.interface}"'
+    return f'{_signed(site, family)} ether daddr set {mac} {how} to "{site.place.interface}"'
 
 
 def _to_several(site: Site, family: int, macs: list[str], here: bool) -> list[str]:
@@ -196,8 +198,8 @@ def _to_several(site: Site, family: int, macs: list[str], here: bool) -> list[st
     return [*(_sent(site, family, mac, "dup") for mac in macs[:-1]), _sent(site, family, macs[-1], "fwd")]
 
 
-def _elements(name: str, verdicts: dict[int, str]) -> list[str]:
-    elements = ", ".join(f"{bucket} : goto {chain}" for bucket, chain in sorted(verdicts.items()))
+def _elements(name: str, values: dict[int, str]) -> list[str]:
+    elements = ", ".join(f"{bucket} : {value}" for bucket, value in sorted(values.items()))
     return [f"add element {name} {{ {elements} }}"] if elements else []
 
 

@@ -1,7 +1,7 @@
 """The operating system's libnftables: a transaction takes a millisecond, and a process of `nft` twenty.
 
-The only module that knows the library. Its C interface is small and stable, and Debian's Python binding for it is not on
-the Python package index.
+The only module that knows the library. Its C interface is small and stable, and Debian's Python binding for it is not
+on the Python package index.
 """
 
 from __future__ import annotations

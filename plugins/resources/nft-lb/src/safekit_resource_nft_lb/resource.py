@@ -46,11 +46,6 @@ class NftLbResource(Resource[NftLbConfig], api=1):
             nft.check(ruleset.foundation(site))
         except ConfigError as error:
             findings.append(f"{error.message}; {error.hint}" if error.hint else error.message)
-        findings += [
-            f"nothing listens on {rule.protocol} port {rule.port} yet; is the application started by this module?"
-            for rule in config.rules
-            if not listens(rule.protocol, rule.port)
-        ]
         return findings
 
     def __init__(self, config: NftLbConfig, context: object) -> None:
@@ -117,6 +112,8 @@ class NftLbResource(Resource[NftLbConfig], api=1):
             nft.run(ruleset.change(site, share))
         except NftError:  # someone removed our tables, or a part of them
             self._lay_again(site)
+        if share.held and not before.held:
+            self._warn_of_silence()
         if share.director != before.director or site.config.mode != "directed":
             self._announce_for_a_while(site)
 
@@ -131,6 +128,11 @@ class NftLbResource(Resource[NftLbConfig], api=1):
     def _lay_again(self, site: Site) -> None:
         nft.run("\n".join([ruleset.foundation(site), ruleset.change(site, self._share)]))
         self.context.log(f"the kernel's rules in table {self._table} were gone and are laid again")
+
+    def _warn_of_silence(self) -> None:
+        for rule in self.config.rules:
+            if not listens(rule.protocol, rule.port):
+                self.context.log(f"clients of {rule.protocol} port {rule.port} are accepted, and nothing listens there")
 
     def _started(self) -> Site:
         if self._site is None:
