@@ -209,7 +209,7 @@ def add_apache_farm(made: Cluster, *options: str, change: Callable[[str], str] |
     if change is not None:
         change_file(made, first, change)
     made.safekit(first, "module", "start", "web", "--all")
-    made.wait(lambda: made.shares_are_complete(), "every bucket is served", 60.0)
+    made.wait(made.shares_are_complete, "every bucket is served", 60.0)
 
 
 def change_file(made: Cluster, node: Node, change: Callable[[str], str], name: str = "web") -> None:

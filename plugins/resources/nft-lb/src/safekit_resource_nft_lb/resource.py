@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from ipaddress import ip_address
@@ -167,15 +166,17 @@ class NftLbResource(Resource[NftLbConfig], api=1):
                 await changes.wait(LOOK_S)
 
     def _verdict(self) -> Verdict:
-        """Rules that someone removed are laid again at once, before the next lease."""
+        """Rules that someone removed are laid again at once, before the next lease, by who knows the share."""
         site = self._site
-        if site is None:
-            return Verdict.init("not started")
         if self._present() != set(ruleset.FAMILIES):
+            if site is None:
+                return Verdict.down(f"table {self._table} is gone")
             try:
                 self._lay_again(site)
             except NftError as error:
                 return Verdict.down(f"the kernel's rules cannot be laid again: {error.message}")
+        if site is None:
+            return Verdict.up(f"table {self._table}")
         return Verdict.up(f"accepts {len(self._share.held)} of 256 buckets on {site.place.interface}")
 
     async def inspect(self, question: Mapping[str, str]) -> Mapping[str, str]:
@@ -190,10 +191,12 @@ class NftLbResource(Resource[NftLbConfig], api=1):
         return facts
 
     def _buckets_of(self, client: str, port: str) -> dict[str, str]:
-        with contextlib.suppress(ValueError):
+        try:
             address: Address = ip_address(client)
-            facts = {"bucket": str(bucket(address, self.config.seed))}
-            if any(rule.hash == "client_session" for rule in self.config.rules) and port.isdigit():
-                facts["bucket of the session"] = str(bucket(address, self.config.seed, int(port)))
-            return facts
-        return {"error": f"'{client}' is not an address"}
+        except ValueError:
+            return {"error": f"'{client}' is not an address"}
+        facts: dict[str, str] = {f"rule {rule.protocol} port {rule.port}": rule.hash for rule in self.config.rules}
+        facts["bucket"] = str(bucket(address, self.config.seed))
+        if port.isdigit() and int(port) < 1 << 16:
+            facts["bucket of the session"] = str(bucket(address, self.config.seed, int(port)))
+        return facts

@@ -1,0 +1,209 @@
+"""Real packets on a bridge: each is taken by one server, that of its hash, in every mode and both families."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safekit_resource_nft_lb.config import DEFAULT_SEED
+from safekit_resource_nft_lb.jhash import bucket
+
+from safekit_sdk.testing import network_namespace
+
+from .conftest import CLIENTS, VIP, Farm, address, plug
+
+EVERY_WAY = [(mode, family) for mode in ("directed", "invisible", "multicast") for family in (4, 6)]
+
+
+@pytest.fixture
+def sources(family: int) -> list[str]:
+    return [address(family, 201 + number) for number in range(CLIENTS)]
+
+
+def expected(farm: Farm, client: str, port: int | None = None) -> str:
+    return farm.owners[bucket(ip_address(client), DEFAULT_SEED, port)]
+
+
+@pytest.mark.parametrize(("mode", "family"), EVERY_WAY)
+async def test_each_packet_and_connection_is_taken_once_by_who_owns_it(
+    farm: Farm, family: int, sources: list[str]
+) -> None:
+    await farm.spread("s1", "s2", "s3")
+    for line in farm.ask("udp", VIP[family], "2000", "16", *sources):
+        client, port, *names = line.split()
+        assert names == [expected(farm, client, int(port))], line
+    for line in farm.ask("tcp", VIP[family], "200", *sources):
+        client, _, name = line.split()
+        assert name == expected(farm, client), line
+
+
+@pytest.mark.parametrize(("mode", "family"), EVERY_WAY)
+async def test_fragments_find_their_server(farm: Farm, family: int, sources: list[str]) -> None:
+    await farm.spread("s1", "s2", "s3")
+    for line in farm.ask("udp", VIP[family], "40", "4000", *sources):
+        client, port, *names = line.split()
+        assert names == [expected(farm, client, int(port))], line
+
+
+@pytest.mark.parametrize(("mode", "family"), EVERY_WAY)
+async def test_connections_stay_where_they_are_over_joins_leaves_and_weights(
+    farm: Farm, family: int, sources: list[str]
+) -> None:
+    await farm.spread("s1", "s2")
+    with held(farm, VIP[family], 80, sources) as ask:
+        before = ask()
+        assert set(before) == {"s1", "s2"}
+        for names in (("s1", "s2", "s3"), ("s3",), ("s2", "s3"), ("s1",), ("s1", "s2", "s2", "s3")):
+            await farm.spread(*names)
+            assert ask() == before
+            lines = farm.ask("tcp", VIP[family], "40", *sources)
+            assert all(line.split()[2] == expected(farm, line.split()[0]) for line in lines), lines
+
+
+@pytest.mark.parametrize("mode", ["directed", "invisible"])
+async def test_no_new_connection_is_reset_while_the_map_changes(farm: Farm, sources: list[str]) -> None:
+    await farm.spread("s1", "s2", "s3")
+    program = [sys.executable, str(Path(__file__).with_name("clients.py")), "tcp", VIP[4], "3000", *sources]
+    process = await asyncio.create_subprocess_exec(*farm.client.prefix, *program, stdout=subprocess.PIPE)
+    maps = [("s1", "s2"), ("s2", "s3", "s1"), ("s3", "s1"), ("s1", "s3", "s2")]
+    changes = 0
+    while process.returncode is None and changes < 100:
+        await farm.spread(*maps[changes % len(maps)])
+        changes += 1
+        await asyncio.sleep(0.02)
+    lines = (await process.communicate())[0].decode().splitlines()
+    assert len(lines) == 3000
+    assert changes > 10
+    assert {line.split()[2] for line in lines} == {"s1", "s2", "s3"}
+
+
+@pytest.mark.parametrize(("mode", "family"), EVERY_WAY)
+async def test_the_address_is_reachable_from_the_servers_themselves_and_by_ping(farm: Farm, family: int) -> None:
+    await farm.spread("s1", "s2", "s3")
+    program = str(Path(__file__).with_name("clients.py"))
+    for server in farm.servers:
+        line = server.namespace.command(sys.executable, program, "tcp", VIP[family], "1", VIP[family])
+        assert line.split()[2] == server.name
+    told = farm.client.command("ping", "-c", "5", "-i", "0.05", VIP[family])
+    assert "5 packets transmitted, 5 received" in told
+    assert "DUP" not in told
+
+
+@pytest.mark.parametrize(("mode", "family"), EVERY_WAY)
+async def test_neighbours_know_one_hardware_address_whoever_speaks(
+    farm: Farm, family: int, mode: str, sources: list[str]
+) -> None:
+    await farm.spread("s1", "s2", "s3")
+    known = set()
+    for _ in range(3):
+        farm.ask("tcp", VIP[family], "40", *sources)
+        for server in farm.servers:  # so that they have to ask for the clients' hardware addresses anew
+            server.namespace.command("ip", "neighbour", "flush", "dev", "eth0")
+        shown = farm.client.command("ip", "neighbour", "show", "to", VIP[family], "dev", "eth0").split()
+        known.add(shown[shown.index("lladdr") + 1])
+    assert len(known) == 1
+    own = {server.place for server in farm.servers}
+    assert known & own == ({farm.servers[0].place} if mode == "directed" else set())
+
+
+@pytest.mark.parametrize("family", [4, 6])
+async def test_a_smaller_mtu_behind_a_router_is_heard_of(farm: Farm, family: int) -> None:
+    """The router's word goes to the address, and the server whose connection it is about has to hear it."""
+    await farm.spread("s1", "s2", "s3")
+    with network_namespace() as router, network_namespace() as far:
+        plug(farm.bridge, router, "p9")
+        router.command("ip", "link", "add", "far0", "type", "veth", "peer", "eth0", "netns", far.name)
+        net, near, away = ("10.7.0.0/24", "10.7.0.1", "10.7.0.") if family == 4 else ("fd07::/64", "fd07::1", "fd07::")
+        prefix = net.partition("/")[2]
+        flags = ["nodad"] if family == 6 else []
+        router.command("ip", "address", "add", f"{address(family, 99)}/{prefix}", "dev", "eth0", *flags)
+        router.command("ip", "address", "add", f"{near}/{prefix}", "dev", "far0", *flags)
+        router.command("ip", "link", "set", "far0", "mtu", "1300", "up")
+        forwarding = "net.ipv4.ip_forward=1" if family == 4 else "net.ipv6.conf.all.forwarding=1"
+        router.command("sysctl", "-qw", forwarding)
+        far.command("ip", "link", "set", "eth0", "up")
+        for server in farm.servers:
+            server.namespace.command("ip", "route", "add", net, "via", address(family, 99))
+        for number in range(2, 8):
+            far.command("ip", "address", "flush", "dev", "eth0", "scope", "global")
+            far.command("ip", "address", "add", f"{away}{number}/{prefix}", "dev", "eth0", *flags)
+            far.command("ip", "route", "replace", "default", "via", near)
+            program = str(Path(__file__).with_name("clients.py"))
+            assert far.command(sys.executable, program, "pour", VIP[family], "200000").strip() == "200000"
+
+
+async def test_a_server_whose_agent_stands_still_falls_silent_by_itself(farm: Farm, sources: list[str]) -> None:
+    await farm.spread("s1", "s2", "s3")
+    for server in farm.servers:
+        await farm.give(server, server.held, lease_s=0.2)
+    await asyncio.sleep(0.5)
+    for line in farm.ask("udp", VIP[4], "40", "16", *sources):
+        assert len(line.split()) == 2, line
+
+
+async def test_a_flushed_ruleset_is_laid_again_by_the_next_lease(farm: Farm, sources: list[str]) -> None:
+    await farm.spread("s1", "s2", "s3")
+    for server in farm.servers:
+        server.namespace.command("nft", "flush", "ruleset")
+        await farm.give(server, server.held)
+    for line in farm.ask("udp", VIP[4], "200", "16", *sources):
+        client, port, *names = line.split()
+        assert names == [expected(farm, client, int(port))], line
+
+
+async def test_a_flushed_ruleset_is_seen_and_laid_again_at_once(farm: Farm) -> None:
+    await farm.spread("s1", "s2", "s3")
+    server = farm.servers[1]
+    with server.namespace.inside():
+        watch = server.resource.watch()
+        assert (await anext(watch)).health.value == "up"
+        server.namespace.command("nft", "flush", "ruleset")
+        assert (await asyncio.wait_for(anext(watch), 2.0)).health.value == "up"
+        await watch.aclose()  # type: ignore[attr-defined]
+        shown = server.namespace.command("nft", "list", "ruleset")
+    assert shown.count("table ") == 4
+
+
+async def test_no_packet_travels_twice_whatever_the_servers_believe(farm: Farm) -> None:
+    """Each believes that all buckets belong to another one, in a ring."""
+    await farm.spread("s1", "s2", "s3")
+    for number, server in enumerate(farm.servers):
+        farm.owners = [farm.servers[(number + 1) % 3].name] * 256
+        await farm.give(server, frozenset())
+    before = frames(farm)
+    farm.client.command(
+        *f"{sys.executable} {Path(__file__).with_name('clients.py')} udp {VIP[4]} 10 16 {address(4, 201)}".split()
+    )
+    assert frames(farm) - before < 100
+
+
+def frames(farm: Farm) -> int:
+    """How many frames all ports of the bridge have sent."""
+    shown = farm.bridge.command("sh", "-c", "cat /sys/class/net/p*/statistics/tx_packets")
+    return sum(map(int, shown.split()))
+
+
+@contextmanager
+def held(farm: Farm, vip: str, count: int, sources: list[str]) -> Iterator[Any]:
+    """Connections that stay open; a call asks each for its server."""
+    program = [sys.executable, str(Path(__file__).with_name("clients.py")), "hold", vip, str(count), *sources]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*farm.client.prefix, *program], **pipes) as process:  # type: ignore[call-overload]
+        assert process.stdout.readline() == "open\n"
+
+        def ask() -> list[str]:
+            process.stdin.write("\n")
+            process.stdin.flush()
+            return list(process.stdout.readline().split())
+
+        try:
+            yield ask
+        finally:
+            process.kill()
