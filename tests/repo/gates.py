@@ -1,16 +1,19 @@
 """Run the gates in order, fast ones first: one line each with its time; the first that fails ends the run with its
-output. The last line counts all tests: `N passed, N failed`."""
+output. Unit tests run two packages at a time. The last line counts all tests: `N passed, N failed`."""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from workspace import ROOT, packages
@@ -18,6 +21,8 @@ from workspace import ROOT, packages
 LOGS = ROOT / "build" / "gates"
 PROGRAMS = ("docs/site", "tests", "tests/bench", "tests/demo", "tests/repo")
 """Folders with code that is no package's; it is typed as strictly."""
+ABREAST = {"unit": 2}
+"""How many gates of a group run at a time, where it is not one."""
 GATE_S = 1200.0
 """No gate may take longer; it is killed with all that it started."""
 PYTEST = ("-m", "pytest", "-q", "--continue-on-collection-errors", "-m")
@@ -63,8 +68,8 @@ def gates() -> Iterator[Gate]:
     yield Gate("imports", "lint", ("tests/repo/contracts.py",))
     yield Gate("repository", "repo", _pytest("tests/repo"))
     yield Gate("docs", "docs", ("-m", "mkdocs", "build", "--strict", "-f", "docs/site/mkdocs.yml"))
-    yield Gate("unit: sdk", "unit", _pytest("sdk/tests"))
     yield Gate("unit: core", "unit", _pytest("core/tests"))
+    yield Gate("unit: sdk", "unit", _pytest("sdk/tests"))
     yield Gate("unit: plugins", "unit", _pytest("plugins"))
     yield Gate("simulation", "unit", _pytest("tests/simulation"))
     system = ("tests/system",) if (ROOT / "tests/system").is_dir() else ()
@@ -110,12 +115,11 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     begun_s = time.monotonic()
     passed = failed = 0
-    for gate in gates():
-        if asked.groups and gate.group not in asked.groups:
-            continue
-        result = _run_and_tell(gate)
-        passed += result.count("passed")
-        failed += result.failures
+    wanted = [gate for gate in gates() if not asked.groups or gate.group in asked.groups]
+    for group, members in itertools.groupby(wanted, key=lambda gate: gate.group):
+        for result in _run_group(list(members), ABREAST.get(group, 1), keep_going=asked.keep_going):
+            passed += result.count("passed")
+            failed += result.failures
         if failed and not asked.keep_going:
             break
     print(f"{'all of it':<16}{time.monotonic() - begun_s:8.1f} s")
@@ -123,14 +127,29 @@ def main() -> int:
     return 1 if failed else 0
 
 
+def _run_group(members: list[Gate], abreast: int, *, keep_going: bool) -> list[Result]:
+    """Some at a time. After one that failed no other begins."""
+    failed = threading.Event()
+
+    def perform(gate: Gate) -> Result | None:
+        if failed.is_set():
+            return None
+        result = _run_and_tell(gate)
+        if result.code and not keep_going:
+            failed.set()
+        return result
+
+    with ThreadPoolExecutor(abreast) as pool:
+        return [result for result in pool.map(perform, members) if result is not None]
+
+
 def _run_and_tell(gate: Gate) -> Result:
-    print(f"{gate.name:<16}", end="", flush=True)
     try:
         result = run(gate)
     except subprocess.TimeoutExpired:
         result = Result(124, f"longer than {GATE_S:g} s; see {LOGS.relative_to(ROOT)}", GATE_S)
     tests = f"   {result.count('passed')} tests" if gate.is_pytest else ""
-    print(f"{result.duration_s:8.1f} s{tests}{'   FAILED' if result.code else ''}", flush=True)
+    print(f"{gate.name:<16}{result.duration_s:8.1f} s{tests}{'   FAILED' if result.code else ''}", flush=True)
     if result.code:
         print(f"\n{result.output}\n{gate.name} FAILED (exit code {result.code})\n")
     return result

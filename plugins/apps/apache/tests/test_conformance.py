@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Collection, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from safekit_apache import ApacheApp, ApacheConfig
 
-from safekit_sdk import ModuleKind
 from safekit_sdk.process import Family
 from safekit_sdk.procfs import process_stat
 from safekit_sdk.testing import RecordingContext
@@ -19,7 +18,6 @@ from safekit_sdk.testing.conformance import AppConformance
 
 class _Apache(AppConformance):
     plugin = ApacheApp
-    kinds: ClassVar[tuple[ModuleKind, ...]] = ("mirror", "light")
 
     @pytest.fixture
     def settings(self, site: Any) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import Final
+from typing import Final, Self
 
 from safekit_sdk import ConfigError
 
@@ -30,5 +30,8 @@ class Reception:
                 hint="use `mode: directed`",
             ) from error
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._socket.close()

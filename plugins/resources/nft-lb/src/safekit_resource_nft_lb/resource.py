@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from ipaddress import ip_address
@@ -53,7 +54,6 @@ class NftLbResource(Resource[NftLbConfig], api=1):
         self._share = NOTHING
         self._site: Site | None = None
         self._announcing: asyncio.Task[None] | None = None
-        self._reception: Reception | None = None
 
     @property
     def _note(self) -> Path:
@@ -70,19 +70,11 @@ class NftLbResource(Resource[NftLbConfig], api=1):
         self._site = Site(self._table, self.context.node, self.config, found)
         self._share = NOTHING
         nft.run(ruleset.foundation(self._site))
-        self._listen(self._site)
         self.tell_place(found.mac)
-
-    def _listen(self, site: Site) -> None:
-        if self.config.mode != "directed" and self._reception is None:
-            self._reception = Reception(site.place.interface, delivery.virtual_mac(site))
 
     async def stop(self, force: bool) -> None:  # noqa: ARG002 - by force it is no other
         if self._announcing is not None:
             self._announcing.cancel()
-        if self._reception is not None:
-            self._reception.close()
-            self._reception = None
         nft.run(ruleset.removal(self._table))
         self._site = None
         self._share = NOTHING
@@ -160,10 +152,18 @@ class NftLbResource(Resource[NftLbConfig], api=1):
     # what is seen
 
     async def watch(self) -> AsyncIterator[Verdict]:
-        with Changes() as changes:
+        with Changes() as changes, self._reception():
             while True:
                 yield self._verdict()
                 await changes.wait(LOOK_S)
+
+    def _reception(self) -> contextlib.AbstractContextManager[object]:
+        """The card receives for the virtual hardware address while this is watched, and so while it is started."""
+        if self.config.mode == "directed":
+            return contextlib.nullcontext()
+        found = place.find(self.config)
+        mac = delivery.virtual_mac(Site(self._table, self.context.node, self.config, found))
+        return Reception(found.interface, mac)
 
     def _verdict(self) -> Verdict:
         """Rules that someone removed are laid again at once, before the next lease, by who knows the share."""
