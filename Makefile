@@ -34,7 +34,8 @@ unit: $(INSTALLED) ## tests of core, SDK and plugins
 system: $(INSTALLED) ## real nodes in network namespaces
 	$(PYTHON) tests/repo/gates.py system
 
-demo: $(INSTALLED) ## a highly available Apache, and a crash
+demo: $(INSTALLED) ## Apache on three nodes, then on one of two, and crashes
+	PYTHONPATH=tests $(PYTHON) tests/demo/apache_farm.py
 	PYTHONPATH=tests $(PYTHON) tests/demo/apache_mirror.py
 
 bench: APT_TEST += $(APT_BENCH)

@@ -10,42 +10,13 @@ import time
 from collections.abc import Sequence
 
 import lab_cluster
-from lab_cluster import VIP, Cluster, FailedError
+from lab_cluster import VIP, Cluster
+from telling import chapter, perform
 
-from safekit_lab import Lab, LabError
-from safekit_lab.node import Node
 from safekit_lab.probe.run import Result
 
 OUTAGE_MS = 5000.0
 """A demo whose client waits longer than this has not shown a fail-over."""
-
-
-class Told(Cluster):
-    """Prints each command before it is given, and what it printed."""
-
-    def safekit(self, node: Node, *words: str, **how: object) -> lab_cluster.Done:
-        done = super().safekit(node, *words, **how)  # type: ignore[arg-type]
-        if words[-2:] != ("-o", "json"):
-            print(f"\n{node.name}# safekit {' '.join(words)}")
-            print(_indented(done.stdout), flush=True)
-        return done
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"   {line}" for line in text.rstrip().splitlines())
-
-
-def main() -> int:
-    begun_s = time.monotonic()
-    try:
-        with Lab.up(nodes=2, clients=1) as lab:
-            failures = show(Told(lab))
-    except (FailedError, LabError) as error:
-        failures = [str(error)]
-    for failure in failures:
-        print(f"DOES NOT HOLD: {failure}", file=sys.stderr)
-    print(f"\nthe demo took {time.monotonic() - begun_s:.0f} s{'' if failures else '; all that it shows holds'}")
-    return 1 if failures else 0
 
 
 def show(made: Cluster) -> list[str]:
@@ -77,10 +48,6 @@ def show(made: Cluster) -> list[str]:
     return failures + judge(death, "the death of Apache", [primary.name])
 
 
-def chapter(title: str) -> None:
-    print(f"\n=== {title}", flush=True)
-
-
 def outage(made: Cluster, event: lab_cluster.Event) -> Result:
     """What the client saw from a second before the event until a second after all is well again."""
     with made.lab.probe(f"http://{VIP}/") as probe:
@@ -107,4 +74,4 @@ def judge(result: Result, what: str, servers: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(perform(2, show))
