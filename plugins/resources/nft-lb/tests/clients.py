@@ -15,7 +15,7 @@ import time
 
 
 def connected(vip: str, source: str, port: int = 7000) -> socket.socket:
-    return socket.create_connection((vip, port), timeout=5.0, source_address=(source, 0))
+    return socket.create_connection((vip, port), timeout=20.0, source_address=(source, 0))
 
 
 def udp(vip: str, count: str, size: str, *sources: str) -> None:

@@ -70,16 +70,16 @@ async def test_connections_stay_where_they_are_over_joins_leaves_and_weights(
 @pytest.mark.parametrize("mode", ["directed", "invisible"])
 async def test_no_new_connection_is_reset_while_the_map_changes(farm: Farm, sources: list[str]) -> None:
     await farm.spread("s1", "s2", "s3")
-    program = [sys.executable, str(Path(__file__).with_name("clients.py")), "tcp", VIP[4], "1500", *sources]
+    program = [sys.executable, str(Path(__file__).with_name("clients.py")), "tcp", VIP[4], "1000", *sources]
     process = await asyncio.create_subprocess_exec(*farm.client.prefix, *program, stdout=subprocess.PIPE)
     maps = [("s1", "s2"), ("s2", "s3", "s1"), ("s3", "s1"), ("s1", "s3", "s2")]
     changes = 0
     while process.returncode is None and changes < 100:
         await farm.spread(*maps[changes % len(maps)])
         changes += 1
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.15)
     lines = (await process.communicate())[0].decode().splitlines()
-    assert len(lines) == 1500
+    assert len(lines) == 1000
     assert changes > 10
     assert {line.split()[2] for line in lines} == {"s1", "s2", "s3"}
 
