@@ -1,0 +1,6 @@
+"""The `health` resource."""
+
+from safekit_resource_health.config import HealthConfig
+from safekit_resource_health.resource import HealthResource
+
+__all__ = ["HealthConfig", "HealthResource"]
