@@ -108,6 +108,8 @@ async def test_the_server_has_no_rights_and_comes_back_when_it_is_killed(
     (pid,) = family.pids()
     assert uids(pid) == "65534 65534 65534 65534"
     os.kill(pid, signal.SIGKILL)
+    while family.pids():  # noqa: ASYNC110 - the kernel rings no bell for that
+        await asyncio.sleep(0.01)
     watch = server.watch()
     assert (await anext(watch)).health.value == "up"
     assert await status(config) == 503
