@@ -39,7 +39,8 @@ demo: $(INSTALLED) ## Apache on three nodes, then on one of two, and crashes
 	PYTHONPATH=tests $(PYTHON) tests/demo/apache_mirror.py
 
 bench: APT_TEST += $(APT_BENCH)
-bench: $(INSTALLED) ## how long a fail-over takes, beside other software
+bench: $(INSTALLED) ## fail-over and load balancing beside other software, 35 min
+	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/farm.py
 	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/failover.py
 
 soak: $(INSTALLED) ## ten minutes on a starved machine
