@@ -63,7 +63,9 @@ config = NftLbConfig(addresses=("10.77.0.199",), mode={mode!r})
 site = Site("bench", "node1", config, place.find(config))
 nft.run(ruleset.foundation(site))
 owners = [tuple("node1" if bucket % 2 == turn else "node2" for bucket in range(256)) for turn in (0, 1)]
-shares = [Share(frozenset(b for b in range(256) if o[b] == "node1"), owners=o, places={{"node2": "02:00:00:00:00:01"}}) for o in owners]
+places = {{"node2": "02:00:00:00:00:01"}}
+held = [frozenset(bucket for bucket in range(256) if of[bucket] == "node1") for of in owners]
+shares = [Share(held[turn], owners=owners[turn], places=places) for turn in (0, 1)]
 for number in range({count}):
     time.sleep(0.1)
     begun = time.perf_counter()
