@@ -24,6 +24,7 @@ from safekit_sdk import ConfigError, PeerError, RefusedError, SafekitError
 log = structlog.get_logger("rollout")
 STAGE_S: Final = 45.0
 COMMIT_S: Final = 15.0
+CATCH_UP_AFTER_S: Final = 1.0
 
 
 class Rollout:
@@ -162,13 +163,20 @@ class Rollout:
     def heard_of(self, peer: str, module: str, signature: str) -> None:
         """A peer reports this module with this signature; fetch it when it is newer than ours."""
         revision = int(signature.partition(".")[0] or 0) if signature[:1].isdigit() else 0
-        ours = self._configuration.modules.get(module)
-        if revision > (ours.revision if ours else 0) and module not in self._fetching:
+        if revision > self._revision(module) and module not in self._fetching:
             self._fetching.add(module)
-            task = asyncio.create_task(self._catch_up(peer, module))
+            task = asyncio.create_task(self._catch_up(peer, module, revision))
             task.add_done_callback(lambda _: self._fetching.discard(module))
 
-    async def _catch_up(self, peer: str, module: str) -> None:
+    def _revision(self, module: str) -> int:
+        ours = self._configuration.modules.get(module)
+        return ours.revision if ours else 0
+
+    async def _catch_up(self, peer: str, module: str, revision: int) -> None:
+        """The commit that made it newer there may be on its way here: then there is nothing to fetch."""
+        await asyncio.sleep(CATCH_UP_AFTER_S)
+        if revision <= self._revision(module):
+            return
         try:
             async with self._one_at_a_time:
                 fetched = await self._bus.call(peer, "fetch", {"module": module}, STAGE_S)
