@@ -91,6 +91,16 @@ def test_a_leader_that_is_lost_in_the_midst_of_a_hand_over_is_followed(crowd: Cr
     assert len({one.report.map for one in crowd.ones.values() if one.up}) == 1
 
 
+def test_a_leader_that_stops_just_after_it_made_a_map_is_followed_after_a_while(crowd: Crowd) -> None:
+    leader = crowd[crowd["a"].report.map.leader]
+    leader.tell(WeightSet(MODULE, 10, by="test"))
+    crowd.exchange()
+    crowd.command(leader.name, Command.STOP)
+    crowd.settle(0.5)
+    crowd.settle(2 * LOST_AFTER_S)
+    assert sum(crowd.served().values()) == 256
+
+
 def test_two_partitions_that_meet_again_agree(crowd: Crowd) -> None:
     crowd.cut = {frozenset({"a", "b"}), frozenset({"a", "c"})}
     crowd.settle(LOST_AFTER_S + 1.0)

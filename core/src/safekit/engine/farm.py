@@ -34,8 +34,9 @@ def decide(turn: Turn) -> None:
     single.decide(turn)
     _set(turn, serving=turn.m.state is UP and (turn.m.share.serving or turn.m.readiness is Readiness.READY))
     _learn(turn)
-    _propose(turn)
-    _order(turn)
+    settled = _propose(turn)
+    settled = _order(turn) and settled
+    _set(turn, unsettled=not settled)
 
 
 def _set(turn: Turn, **changes: object) -> None:
@@ -80,23 +81,24 @@ def _weights(turn: Turn) -> dict[str, int]:
     return found
 
 
-def _propose(turn: Turn) -> None:
-    """Make a new map when this node leads, and the present one does not suit."""
+def _propose(turn: Turn) -> bool:
+    """Make a new map when this node leads, and the present one does not suit. False when that has to wait."""
     known, weights = turn.m.share.map, _weights(turn)
     leader = known.leader if known.leader in weights else next(iter(weights), "")
     if leader != turn.around.node or turn.m.share.lapsed:
-        return
+        return True
     before = owners_of(known)
     owners = before if _suits(before, weights) else buckets.assign(weights, before)
     director = known.director if known.director in weights else leader
     priors = _priors(turn, before, owners)
     if known.epoch and (owners, priors, director) == (before, priors_of(known), known.director):
-        return
+        return True
     if known.leader not in {"", leader} and turn.now_s < turn.m.share.map_s + turn.around.lost_after_s:
-        return  # two that do not hear each other, and a third that hears both: no more than one map in that time
+        return False  # two that do not hear each other, and a third that hears both: one map in that time
     epoch = max([known.epoch, *_epochs(turn)]) + 1
     _set(turn, map=make_map(epoch, leader, owners, priors, director), map_s=turn.now_s)
     _explain(turn, before, owners, weights)
+    return True
 
 
 def _suits(owners: buckets.Owners, weights: dict[str, int]) -> bool:
@@ -140,26 +142,26 @@ def _explain(turn: Turn, before: buckets.Owners, owners: buckets.Owners, weights
 # this node's share
 
 
-def _order(turn: Turn) -> None:
-    """Let the host accept what may be accepted: release what is not ours at once, acquire what nobody holds."""
+def _order(turn: Turn) -> bool:
+    """Let the host accept what may be accepted: release what is not ours at once, acquire what nobody holds. False
+    when something of it is still to come."""
     share = turn.m.share
     if turn.m.host is not HostState.READY or not turn.m.active:
-        return
+        return True
     if share.awaited_until_s is not None:
         if turn.now_s >= share.awaited_until_s:
             _give_up(turn, f"the share was not applied within {ANSWER_S:g} s")
-        return
+        return False
     accepted = share.order.held if share.order is not None else share.held
     if not share.serving and not accepted:
-        return
+        return True
     target = bits(owners_of(share.map), turn.around.node) if share.serving and not share.lapsed else 0
     wanted = (accepted & target) | (target & ~accepted & _free(turn))
-    _set(turn, unsettled=wanted != target or share.lapsed)
-    _give(turn, wanted)
+    return not _give(turn, wanted) and wanted == target and not share.lapsed
 
 
-def _give(turn: Turn, wanted: int) -> None:
-    """Order it, unless that is what is in force."""
+def _give(turn: Turn, wanted: int) -> bool:
+    """Order it, unless that is what is in force. True when an answer is to come."""
     share = turn.m.share
     owners, priors = owners_of(share.map), priors_of(share.map)
     order = TakeShare(
@@ -174,10 +176,11 @@ def _give(turn: Turn, wanted: int) -> None:
         _places(turn),
     )
     if share.order is not None and replace(share.order, number=order.number) == order:
-        return
+        return False
     turn.actions.append(order)
     until_s = turn.now_s + ANSWER_S
-    _set(turn, order=order, number=order.number, held=share.held | wanted, awaited_until_s=until_s, unsettled=True)
+    _set(turn, order=order, number=order.number, held=share.held | wanted, awaited_until_s=until_s)
+    return True
 
 
 def _free(turn: Turn) -> int:
