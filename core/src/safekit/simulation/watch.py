@@ -13,7 +13,7 @@ from safekit.engine.actions import Action, Explain, Phase, RunPipeline
 from safekit.engine.module import Module
 from safekit.engine.reports import ModuleState
 from safekit.engine.share import ALL
-from safekit.engine.spec import IsolationPolicy
+from safekit.engine.spec import IsolationPolicy, Kind
 from safekit.simulation.host import STARTS, STOPS
 from safekit.simulation.scenario import MODULE, Scenario
 from safekit.simulation.schedule import Schedule
@@ -53,6 +53,9 @@ class Watch:
         """With whom each node was not in contact when it decided on its share."""
         self._parted_s: dict[frozenset[str], float] = {}
         """When one of two nodes last lost the other, or heard it again."""
+        self._able_before: frozenset[str] = frozenset()
+        self._served_s = 0.0
+        """When every bucket was last served by somebody, or those who could serve changed."""
         self._once_s = 0.0
         """When every bucket of a farm was last served by one node at most."""
         self._decided: dict[str, str] = {}
@@ -281,11 +284,26 @@ class Watch:
                     tenure.how = HEARD
 
     def _look_at_farm(self) -> None:
+        able = self._able()
+        if able != self._able_before or not able or not self.unserved():
+            self._able_before, self._served_s = able, self.schedule.now_s
+        bound_s = 4 * self.scenario.lost_after_s + 2.0
+        if self.schedule.now_s - max(self._served_s, self.quiet_since_s) > bound_s:
+            self.violated(f"{self.unserved()} buckets are served by nobody though {', '.join(sorted(able))} could")
         if not self.served_twice():
             self._once_s = self.schedule.now_s
         since_s = max(self._once_s, self.quiet_since_s)
-        if self.schedule.now_s - since_s > 4 * self.scenario.lost_after_s + 2.0:
+        if self.schedule.now_s - since_s > bound_s:
             self.violated(f"{self.served_twice()} buckets have been served twice without any fault")
+
+    def _able(self) -> frozenset[str]:
+        """The nodes of a farm that could serve clients."""
+        if self.scenario.module.kind is not Kind.FARM:
+            return frozenset()
+        modules = {name: m.daemon.node.modules[MODULE] for name, m in self.machines.items() if m.daemon is not None}
+        return frozenset(
+            name for name, m in modules.items() if m.steady and m.state is ModuleState.UP and m.weight and m.wanted
+        )
 
     def _in_contact(self) -> bool:
         for machine in self.machines.values():
