@@ -183,7 +183,8 @@ def scaling(made: Cluster, seconds: float) -> list[Figure]:
     """One, two and three servers of which each answers PER_SECOND requests a second."""
     use(made, "directed")
     for node in made.nodes[:3]:
-        node.start([sys.executable, capped.__file__, str(CAPPED_PORT), str(PER_SECOND)])
+        text = Path(capped.__file__).read_text(encoding="utf-8")
+        node.start([sys.executable, "-c", text, str(CAPPED_PORT), str(PER_SECOND)])
     time.sleep(1.0)
     found = []
     for count in (1, 2, 3):
@@ -233,8 +234,7 @@ def crash(made: Cluster) -> tuple[list[float], int]:
     """Crash a server that does not direct: the waits of its clients, and how many requests of others failed."""
     director = made.farm(made.nodes[0])["director"]
     gone = next(node for node in made.nodes[:3] if node.name not in {director, "node1"})
-    program = [sys.executable, farm_clients.__file__, f"http://{VIP}/", "60", "0.02", *CLIENTS[:30]]
-    asking = made.lab.client().start(program)
+    asking = made.lab.client().start(farm_clients.program(f"http://{VIP}/", 0.02, CLIENTS[:30]))
     time.sleep(1.5)
     at_s = time.monotonic()
     gone.crash()

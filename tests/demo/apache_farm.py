@@ -73,8 +73,7 @@ def maintenance(made: Told) -> list[str]:
 
 
 def begin(made: Told) -> Process:
-    program = [sys.executable, farm_clients.__file__, f"http://{VIP}/", "120", str(PACE_S), *CLIENTS]
-    return made.lab.client().start(program)
+    return made.lab.client().start(farm_clients.program(f"http://{VIP}/", PACE_S, CLIENTS))
 
 
 def end(asking: Process) -> list[Asked]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import farm_clients
@@ -36,8 +34,7 @@ def farm() -> Iterator[Cluster]:
 
 def during(farm: Cluster, event: Callable[[], None], before_s: float = 0.5, after_s: float = 1.0) -> list[Asked]:
     """Thirty clients ask all the time, each ten times a second, while it happens."""
-    program = str(Path(farm_clients.__file__))
-    asking = farm.lab.client().start([sys.executable, program, URL, "60", "0.1", *CLIENTS])
+    asking = farm.lab.client().start(farm_clients.program(URL, 0.1, CLIENTS))
     try:
         time.sleep(before_s)
         event()
@@ -45,7 +42,9 @@ def during(farm: Cluster, event: Callable[[], None], before_s: float = 0.5, afte
     finally:
         asking.kill(signal.SIGTERM)
         asking.wait(10.0)
-    return farm_clients.records(asking.output.splitlines())
+    asked = farm_clients.records(asking.output.splitlines())
+    assert {request.client for request in asked} == set(CLIENTS), asking.output[-2000:]
+    return asked
 
 
 def servers(asked: list[Asked]) -> dict[str, set[str]]:

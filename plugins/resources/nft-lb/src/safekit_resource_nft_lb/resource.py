@@ -100,7 +100,7 @@ class NftLbResource(Resource[NftLbConfig], api=1):
         site = self._started()
         before, self._share = self._share, share
         try:
-            nft.run(ruleset.change(site, share))
+            nft.run(ruleset.change(site, share, before))
         except NftError:  # someone removed our tables, or a part of them
             self._lay_again(site)
         if share.held and not before.held:

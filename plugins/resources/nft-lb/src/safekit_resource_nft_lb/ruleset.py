@@ -52,10 +52,17 @@ def lease(site: Site, seconds: float, share: Share) -> str:
     return "\n".join([*lines, *delivery.lease(site, timeout, share)])
 
 
-def change(site: Site, share: Share) -> str:
-    """Accept this share from now on. Sets are flushed and filled: a change of single elements could be refused."""
-    lines = _filled(f"inet {site.table} own", share.held) + _filled(f"inet {site.table} moving", share.moving)
-    return "\n".join([*lines, *delivery.change(site, share)])
+def change(site: Site, share: Share, before: Share | None = None) -> str:
+    """Accept this share from now on; with `before`, what is in force, only what differs. A set is flushed and filled: a
+    change of single elements could be refused."""
+    lines: list[str] = []
+    if before is None or share.held != before.held:
+        lines += _filled(f"inet {site.table} own", share.held)
+    if before is None or share.moving != before.moving:
+        lines += _filled(f"inet {site.table} moving", share.moving)
+    was = [] if before is None else delivery.change(site, before)
+    now = delivery.change(site, share)
+    return "\n".join([*lines, *(now if now != was else [])])
 
 
 def _filled(name: str, buckets: Iterable[int]) -> list[str]:
