@@ -79,20 +79,21 @@ class Cluster:
 
     def farm(self, node: Node, module: str = "web") -> dict[str, Any]:
         """The farm as this node knows it."""
-        result = self.statuses(node).get(node.name, {}).get("result") or {}
-        return next((dict(found["farm"]) for found in result.get("modules", ()) if found["name"] == module), {})
+        return dict(_module(self.statuses(node).get(node.name, {}), module).get("farm") or {})
 
     def shares_are_complete(self) -> bool:
-        """Every node that runs serves what one map gives it, and together they serve all of it."""
-        running = [node for node in self.nodes if node.state == "running"]
-        answers = self.statuses(running[0])
-        farms = []
-        for node in running:
-            modules = (answers.get(node.name, {}).get("result") or {}).get("modules", ())
-            farms += [found["farm"] for found in modules if found["name"] == "web"]
-        held = [farm["held"] for farm in farms]
-        owned = [farm["owners"].count(node.name) for node, farm in zip(running, farms, strict=False)]
-        return len(farms) == len(running) and held == owned and sum(held) == 256
+        """Every node that runs and has the module serves what one map gives it; together they serve all."""
+        running = [node.name for node in self.nodes if node.state == "running"]
+        answers = self.statuses(self.lab.node(running[0]))
+        modules = {name: _module(answer, "web") for name, answer in answers.items()}
+        expected: list[str] = next((module["nodes"] for module in modules.values() if module), [])
+        farms: dict[str, dict[str, Any]] = {
+            name: modules.get(name, {}).get("farm") or {} for name in running if name in expected
+        }
+        if not farms or not all(farms.values()):
+            return False
+        held = sum(farm["held"] for farm in farms.values())
+        return held == 256 and all(farm["held"] == farm["owners"].count(name) for name, farm in farms.items())
 
     def _in_state(self, module: str, *states: str) -> Node | None:
         found = self.states(module)
@@ -161,11 +162,15 @@ class Cluster:
         return "\n".join(found)
 
 
+def _module(answer: dict[str, Any], name: str) -> dict[str, Any]:
+    """A module as one node's status has it, or nothing."""
+    modules = (answer.get("result") or {}).get("modules", ())
+    return next((dict(found) for found in modules if found["name"] == name), {})
+
+
 def _state(answer: dict[str, Any], module: str) -> str:
-    for found in (answer.get("result") or {}).get("modules", ()):
-        if found["name"] == module:
-            return f"{found['state']}/{found['readiness']}"
-    return ""
+    found = _module(answer, module)
+    return f"{found['state']}/{found['readiness']}" if found else ""
 
 
 def _addresses(node: Node, networks: range) -> list[str]:

@@ -133,15 +133,7 @@ def use(made: Cluster, mode: str) -> None:
 
 
 def settled(made: Cluster) -> None:
-    made.wait(lambda: complete(made), "every bucket is served")
-
-
-def complete(made: Cluster) -> bool:
-    """Of the three that have the module: it runs, and its shares are whole."""
-    up = {node for node, state in made.states().items() if state == "UP/Ready"}
-    running = [node for node in made.nodes[:3] if node.state == "running"]
-    held = [made.farm(node).get("held", 0) for node in running]
-    return {node.name for node in running} <= up and sum(held) == 256
+    made.wait(made.shares_are_complete, "every bucket is served")
 
 
 def wrk(made: Cluster, url: str, seconds: float, *, closing: bool, connections: int = CONNECTIONS) -> Load:
