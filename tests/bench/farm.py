@@ -56,11 +56,13 @@ vrrp_instance front {{
 """
 TIMED = """import time
 from ipaddress import ip_address
-from safekit_resource_nft_lb import NftLbConfig, nft, place, ruleset
+from safekit_resource_nft_lb import NftLbConfig, place, ruleset
+from safekit_resource_nft_lb.nft import Nft
 from safekit_resource_nft_lb.site import Site
 from safekit_sdk import Share
 config = NftLbConfig(addresses=("10.77.0.199",), mode={mode!r})
 site = Site("bench", "node1", config, place.find(config))
+nft = Nft()
 nft.run(ruleset.foundation(site))
 owners = [tuple("node1" if bucket % 2 == turn else "node2" for bucket in range(256)) for turn in (0, 1)]
 places = {{"node2": "02:00:00:00:00:01"}}

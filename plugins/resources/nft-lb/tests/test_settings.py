@@ -80,7 +80,7 @@ def test_a_machine_without_the_library_is_told(monkeypatch: pytest.MonkeyPatch) 
     nft._library.cache_clear()
     try:
         with pytest.raises(ConfigError, match=r"libnftables.so.99 is not on this machine") as caught:
-            nft.run("list tables")
+            nft.Nft()
         assert "apt-get install nftables" in caught.value.hint
     finally:
         nft._library.cache_clear()
@@ -89,8 +89,8 @@ def test_a_machine_without_the_library_is_told(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.usefixtures("here")
 def test_a_transaction_is_whole_or_not_at_all() -> None:
     with pytest.raises(ConfigError, match="nftables refused a change"):
-        nft.run("add table inet whole\nadd element inet whole nothing { 1 }")
-    assert nft.listed("tables") == [entry for entry in nft.listed("tables") if "metainfo" in entry]
+        nft.Nft().run("add table inet whole\nadd element inet whole nothing { 1 }")
+    assert nft.Nft().listed("tables") == [entry for entry in nft.Nft().listed("tables") if "metainfo" in entry]
 
 
 @pytest.mark.parametrize("session", [False, True])
@@ -99,7 +99,7 @@ def test_the_hash_is_the_kernels(here: Namespace, family: int, session: bool) ->
     """The kernel notes the bucket of each packet that comes over the loopback."""
     key = "ip saddr" if family == 4 else "ip6 saddr"
     key += " . th sport" if session else ""
-    nft.run(
+    nft.Nft().run(
         "table inet look {\n set seen { typeof numgen inc mod 256; flags dynamic; size 256; }\n"
         " chain in {\n  type filter hook prerouting priority -350; policy accept;\n"
         f"  udp dport 9 add @seen {{ jhash {key} mod 256 seed {SEED:#x} }}\n }}\n}}\n"
@@ -109,9 +109,9 @@ def test_the_hash_is_the_kernels(here: Namespace, family: int, session: bool) ->
         source = f"127.9.{number}.{7 * number % 256}" if family == 4 else f"fd05::{number:x}:{7 * number:x}"
         if family == 6:
             here.command("ip", "address", "add", f"{source}/128", "dev", "lo", "nodad")
-        nft.run("flush set inet look seen")
+        nft.Nft().run("flush set inet look seen")
         with socket.socket(kind, socket.SOCK_DGRAM) as sender:
             sender.bind((source, 40000 + number))
             sender.sendto(b"x", (target, 9))
-        found = next(entry["set"]["elem"] for entry in nft.listed("set inet look seen") if "set" in entry)
+        found = next(entry["set"]["elem"] for entry in nft.Nft().listed("set inet look seen") if "set" in entry)
         assert found == [bucket(ip_address(source), SEED, 40000 + number if session else None)]

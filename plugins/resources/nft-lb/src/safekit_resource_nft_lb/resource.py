@@ -6,16 +6,17 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
+from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from typing import ClassVar, Final
 
-from safekit_resource_nft_lb import delivery, nft, place, ruleset
+from safekit_resource_nft_lb import delivery, place, ruleset
 from safekit_resource_nft_lb.announcing import announce
 from safekit_resource_nft_lb.changes import Changes
 from safekit_resource_nft_lb.config import Address, NftLbConfig
 from safekit_resource_nft_lb.jhash import bucket
-from safekit_resource_nft_lb.nft import NftError
+from safekit_resource_nft_lb.nft import Nft, NftError
 from safekit_resource_nft_lb.reception import Reception
 from safekit_resource_nft_lb.site import Site
 from safekit_resource_nft_lb.sockets import connections, listens
@@ -43,7 +44,7 @@ class NftLbResource(Resource[NftLbConfig], api=1):
         findings = [] if kind == "farm" else [f"only a farm's clients are shared; this is a {kind}: remove `nft-lb`"]
         try:
             site = Site(ruleset.table_name("preflight", "x"), "", config, place.find(config))
-            nft.check(ruleset.foundation(site))
+            Nft().check(ruleset.foundation(site))
         except ConfigError as error:
             findings.append(f"{error.message}; {error.hint}" if error.hint else error.message)
         return findings
@@ -54,6 +55,11 @@ class NftLbResource(Resource[NftLbConfig], api=1):
         self._share = NOTHING
         self._site: Site | None = None
         self._announcing: asyncio.Task[None] | None = None
+
+    @cached_property
+    def _kernel(self) -> Nft:
+        """Begun when it is first needed, in the network of whoever calls."""
+        return Nft()
 
     @property
     def _note(self) -> Path:
@@ -69,13 +75,13 @@ class NftLbResource(Resource[NftLbConfig], api=1):
         self._note.write_text(json.dumps({"interface": found.interface}))
         self._site = Site(self._table, self.context.node, self.config, found)
         self._share = NOTHING
-        nft.run(ruleset.foundation(self._site))
+        self._kernel.run(ruleset.foundation(self._site))
         self.tell_place(found.mac)
 
     async def stop(self, force: bool) -> None:  # noqa: ARG002 - by force it is no other
         if self._announcing is not None:
             self._announcing.cancel()
-        nft.run(ruleset.removal(self._table))
+        self._kernel.run(ruleset.removal(self._table))
         self._site = None
         self._share = NOTHING
         self._note.unlink(missing_ok=True)
@@ -91,7 +97,7 @@ class NftLbResource(Resource[NftLbConfig], api=1):
 
     def _present(self) -> set[str]:
         """The families in which our table is."""
-        found = [entry["table"] for entry in nft.listed("tables") if "table" in entry]
+        found = [entry["table"] for entry in self._kernel.listed("tables") if "table" in entry]
         return {table["family"] for table in found if table["name"] == self._table}
 
     # the share
@@ -100,7 +106,7 @@ class NftLbResource(Resource[NftLbConfig], api=1):
         site = self._started()
         before, self._share = self._share, share
         try:
-            nft.run(ruleset.change(site, share, before))
+            self._kernel.run(ruleset.change(site, share, before))
         except NftError:  # someone removed our tables, or a part of them
             self._lay_again(site)
         if share.held and not before.held:
@@ -111,13 +117,13 @@ class NftLbResource(Resource[NftLbConfig], api=1):
     async def lease(self, seconds: float) -> None:
         site = self._started()
         try:
-            nft.run(ruleset.lease(site, seconds, self._share))
+            self._kernel.run(ruleset.lease(site, seconds, self._share))
         except NftError:
             self._lay_again(site)
-            nft.run(ruleset.lease(site, seconds, self._share))
+            self._kernel.run(ruleset.lease(site, seconds, self._share))
 
     def _lay_again(self, site: Site) -> None:
-        nft.run("\n".join([ruleset.foundation(site), ruleset.change(site, self._share)]))
+        self._kernel.run("\n".join([ruleset.foundation(site), ruleset.change(site, self._share)]))
         self.context.log(f"the kernel's rules in table {self._table} were gone and are laid again")
 
     def _warn_of_silence(self) -> None:
@@ -181,7 +187,9 @@ class NftLbResource(Resource[NftLbConfig], api=1):
 
     async def inspect(self, question: Mapping[str, str]) -> Mapping[str, str]:
         """`served`, `refused` (packets for others, or without a lease), `connections`, and the bucket of a `client`."""
-        counters = [entry["counter"] for entry in nft.listed(f"table inet {self._table}") if "counter" in entry]
+        counters = [
+            entry["counter"] for entry in self._kernel.listed(f"table inet {self._table}") if "counter" in entry
+        ]
         facts = {counter["name"]: str(counter["packets"]) for counter in counters}
         facts["mode"] = self.config.mode
         facts["interface"] = self._site.place.interface if self._site else ""
