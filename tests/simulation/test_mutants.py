@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from safekit.engine import commands, farm, membership, mirror, node, progress
-from safekit.engine.durable import ModuleFacts, facts_of
+from safekit.engine.durable import facts_of
 from safekit.engine.module import Module, Turn
 from safekit.engine.reports import ModuleReport
 from safekit.simulation import run_history
@@ -208,14 +208,17 @@ def says_that_it_has_released_when_it_orders_it(patch: pytest.MonkeyPatch) -> No
 
 
 @mutant
-def believes_that_a_crashed_daemon_left_no_rules(patch: pytest.MonkeyPatch) -> None:
-    original = node.recalled
+def believes_a_new_host_about_the_rules_of_an_old_one(patch: pytest.MonkeyPatch) -> None:
+    original = farm._order
 
-    def clean(module: Module, facts: ModuleFacts) -> Module:
-        recalled = original(module, facts)
-        return replace(recalled, share=replace(recalled.share, held=0))
+    def hasty(turn: Turn) -> bool:
+        cleanup = turn.m.cleanup
+        turn.m = replace(turn.m, cleanup=False)
+        settled = original(turn)
+        turn.m = replace(turn.m, cleanup=cleanup)
+        return settled
 
-    patch.setattr(node, "recalled", clean)
+    patch.setattr(farm, "_order", hasty)
 
 
 @mutant

@@ -21,7 +21,7 @@ from safekit.engine.reports import FarmReport, Heartbeat
 from safekit.engine.share import bits, owners_of
 from safekit.engine.spec import Kind
 
-from .kit import INTERVAL_S, MODULE, membership, spec
+from .kit import INTERVAL_S, LOST_AFTER_S, MODULE, membership, spec
 
 NAMES = ("a", "b", "c")
 WEB = spec(kind=Kind.FARM, nodes=NAMES)
@@ -42,6 +42,8 @@ class One:
         self.sequence = 0
         self.up = True
         self.answers_runs = True
+        self.mute = False
+        """It says nothing of the module."""
         self.tell(Configured(membership(name, NAMES), (WEB,)))
         self.tell(Started(incarnation, boot=False))
 
@@ -87,13 +89,15 @@ class One:
 
     def beat(self) -> Heartbeat:
         self.sequence += 1
-        return Heartbeat(self.name, self.incarnation, self.sequence, engine.reports(self.node), engine.heard(self.node))
+        reports, heard = engine.reports(self.node), engine.heard(self.node)
+        return Heartbeat(self.name, self.incarnation, self.sequence, reports, heard, LOST_AFTER_S)
 
 
 class Crowd:
     def __init__(self, *names: str) -> None:
         self.ones = {name: One(name) for name in names}
         self.cut: set[frozenset[str]] = set()
+        self.deaf: set[str] = set()
 
     def __getitem__(self, name: str) -> One:
         return self.ones[name]
@@ -110,7 +114,7 @@ class Crowd:
         beats = [one.beat() for one in running]
         for beat in beats:
             for one in running:
-                if one.name != beat.node and frozenset({one.name, beat.node}) not in self.cut:
+                if one.name != beat.node and one.name not in self.deaf and {one.name, beat.node} not in self.cut:
                     one.tell(HeartbeatHeard("net1", beat))
                     self.check()
         for one in running if apply else ():
@@ -120,7 +124,7 @@ class Crowd:
     def check(self) -> None:
         """What a node says that it holds is never less than what its kernel accepts."""
         for one in self.ones.values():
-            assert one.accepts & ~one.report.held == 0, one.name
+            assert one.mute or one.accepts & ~one.report.held == 0, one.name
 
     def settle(self, seconds: float = 3.0, *, apply: bool = True) -> None:
         for _ in range(round(seconds / INTERVAL_S)):

@@ -8,7 +8,7 @@ import pytest
 
 from safekit import engine
 from safekit.engine.actions import TakeShare
-from safekit.engine.events import Command, Configured, TimePassed, WeightSet
+from safekit.engine.events import Command, Configured, HostLost, TimePassed, WeightSet
 from safekit.engine.reports import ModuleState
 from safekit.engine.share import ALL, owners_of, priors_of
 
@@ -186,7 +186,7 @@ def test_of_a_daemon_that_restarts_nobody_serves_the_buckets_before_it_has_clean
 
 def test_a_node_that_slept_has_no_lease_before_it_has_released_everything(crowd: Crowd) -> None:
     one = crowd["b"]
-    assert dict(engine.leases(one.node))[MODULE] < LOST_AFTER_S
+    assert dict(engine.leases(one.node))[MODULE] < one.now_s + LOST_AFTER_S
     one.now_s += 2 * LOST_AFTER_S
     one.tell(TimePassed())
     assert engine.leases(one.node) == ()
@@ -226,6 +226,78 @@ def test_the_director_stays_while_it_serves(crowd: Crowd) -> None:
     crowd.settle(2.0)
     lose(crowd, director)
     assert crowd[other].report.map.director not in {"", director}
+
+
+def test_a_new_host_is_not_believed_about_what_an_old_one_had_ordered(crowd: Crowd) -> None:
+    """The old one's rules are still in the kernel, until the clean-up is done."""
+    one, before = crowd["b"], crowd["b"].accepts
+    one.answers_runs = False
+    one.tell(HostLost(MODULE, "killed"))
+    crowd.settle(0.5)
+    assert one.m.run is not None
+    assert one.order is None
+    assert one.report.held == before
+    assert crowd["a"].accepts & before == crowd["c"].accepts & before == 0
+
+
+def test_a_clean_up_that_does_not_end_keeps_the_buckets_for_no_longer_than_the_loss_time(crowd: Crowd) -> None:
+    one = crowd["b"]
+    one.answers_runs = False
+    one.tell(HostLost(MODULE, "killed"))
+    one.accepts = 0  # the lease has lapsed
+    crowd.settle(LOST_AFTER_S + 0.5)
+    assert crowd.served() == {"a": 128, "b": 0, "c": 128}
+
+
+def test_a_drained_node_that_hears_nobody_makes_no_map_of_nobody(crowd: Crowd) -> None:
+    crowd["c"].tell(WeightSet(MODULE, 0, by="test"))
+    crowd.settle(1.0)
+    crowd.deaf = {"c"}
+    crowd.settle(10.0)
+    assert crowd.served() == {"a": 128, "b": 128, "c": 0}
+
+
+def test_a_stopped_node_that_hears_nobody_keeps_nobody_from_taking_over(crowd: Crowd) -> None:
+    crowd.command("c", Command.STOP)
+    crowd.settle(1.0)
+    crowd.deaf = {"c"}
+    crowd.settle(3.0)
+    lose(crowd, "b")
+    assert crowd.served() == {"a": 256, "c": 0}
+
+
+def test_who_has_lost_the_module_is_taken_to_serve_for_a_loss_time(crowd: Crowd) -> None:
+    """Its configuration went, and its host is about to stop everything."""
+    one, before = crowd["c"], crowd["c"].accepts
+    one.tell(Configured(membership("c", NAMES), ()))
+    one.mute = True
+    crowd.settle(LOST_AFTER_S - 0.3)
+    assert crowd["a"].accepts & before == crowd["b"].accepts & before == 0
+    one.accepts = 0
+    crowd.settle(1.0)
+    assert crowd["a"].accepts | crowd["b"].accepts == ALL
+
+
+def test_who_sleeps_again_and_again_leaves_its_part_to_the_others(crowd: Crowd) -> None:
+    for _ in range(4):
+        crowd["b"].now_s += 0.75 * LOST_AFTER_S
+        crowd.settle(0.5)
+    assert crowd.served() == {"a": 128, "b": 0, "c": 128}
+    crowd.settle(3.0)
+    assert crowd.served() == {"a": 86, "b": 85, "c": 85}
+
+
+def test_a_new_leader_that_restarts_its_application_makes_its_map_all_the_same(crowd: Crowd) -> None:
+    leader = crowd[crowd["a"].report.map.leader]
+    heir = next(crowd[name] for name in NAMES if name != leader.name)
+    heir.answers_runs = False
+    crowd.command(heir.name, Command.RESTART)
+    leader.tell(WeightSet(MODULE, 10, by="test"))
+    crowd.exchange()
+    crowd.command(leader.name, Command.STOP)
+    crowd.settle(2 * LOST_AFTER_S + 0.5)
+    assert heir.m.run is not None
+    assert sum(crowd.served().values()) == 256
 
 
 def test_a_stopped_farm_serves_nobody(crowd: Crowd) -> None:

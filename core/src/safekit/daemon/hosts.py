@@ -8,7 +8,6 @@ import itertools
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -179,8 +178,8 @@ class Hosts:
 
     def extend_leases(self, leases: Iterable[tuple[str, float]]) -> None:
         """Lost when there is no host: its resources stop by themselves."""
-        for module, seconds in leases:
-            self.notify(module, messages.Lease(until_s=time.monotonic() + seconds))
+        for module, until_s in leases:
+            self.notify(module, messages.Lease(until_s=until_s))
 
     async def inspect(self, module: str, question: dict[str, str]) -> dict[str, dict[str, str]]:
         """What the module's started resources say; nothing without a host. TimeoutError when it does not answer."""

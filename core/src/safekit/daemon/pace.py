@@ -12,7 +12,6 @@ from pathlib import Path
 
 import structlog
 
-from safekit import engine
 from safekit.bus.nodes import NodeBus
 from safekit.daemon.hosts import Hosts
 from safekit.daemon.runtime import Runtime
@@ -29,7 +28,7 @@ async def keep_pace(runtime: Runtime, bus: NodeBus, hosts: Hosts, interval_s: Ca
     while True:
         runtime.submit(events.TimePassed())
         bus.send_beat(runtime.heartbeat())
-        hosts.extend_leases(engine.leases(runtime.node))
+        hosts.extend_leases(runtime.leases())
         due_s = max(due_s + interval_s(), loop.time())
         await asyncio.sleep(due_s - loop.time())
 

@@ -25,6 +25,7 @@ log = structlog.get_logger("runtime")
 FACTS_KEY: Final = "engine"
 MAX_PENDING: Final = 10_000
 SAVE_AGAIN_S: Final = 5.0
+STALLED_S: Final = 0.25
 _FACTS: TypeAdapter[engine.Durable] = TypeAdapter(engine.Durable)
 _TAKES_UP: Final = frozenset({Phase.START_BOTH, Phase.START_PRIM, Phase.START_SEC, Phase.START_SECOND})
 
@@ -49,6 +50,7 @@ class Runtime:
         self._wake = asyncio.Event()
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="facts")
         self._sequence = 0
+        self._committing_s: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.storage_trouble = ""
 
@@ -96,7 +98,9 @@ class Runtime:
             await self._wake.wait()
             self._wake.clear()
             while self._pending:
+                self._committing_s = time.monotonic()
                 await self._commit_one(self._pending.popleft())
+                self._committing_s = None
 
     async def _commit_one(self, item: _Pending) -> None:
         saved = item.durable is None or await self._save(item.durable)
@@ -139,6 +143,11 @@ class Runtime:
             finished = events.PipelineFinished(action.module, action.run, ok=False, reason=reason)
             asyncio.get_running_loop().call_soon(self.submit, finished)
 
+    def leases(self) -> tuple[tuple[str, float], ...]:
+        """Those of the engine; none while a disk that hangs keeps what was decided from being done."""
+        stalled = self._committing_s is not None and time.monotonic() - self._committing_s > STALLED_S
+        return () if stalled else engine.leases(self.node)
+
     def heartbeat(self) -> Heartbeat:
         """The next heartbeat, with what is published: never anything that is not on disk."""
         self._sequence += 1
@@ -148,6 +157,7 @@ class Runtime:
             sequence=self._sequence,
             modules=self._published,
             heard=engine.heard(self.node),
+            lost_after_s=self.node.membership.spec.lost_after_s,
         )
 
     def close(self) -> None:

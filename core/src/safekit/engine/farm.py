@@ -32,11 +32,29 @@ MAX_WEIGHT: Final = 1_000_000
 def decide(turn: Turn) -> None:
     """Run the module as if it was alone, and take the part of the buckets that the map gives."""
     single.decide(turn)
-    _set(turn, serving=turn.m.state is UP and (turn.m.share.serving or turn.m.readiness is Readiness.READY))
+    _note_mute(turn)
+    _set(turn, serving=_serves(turn))
     _learn(turn)
     settled = _propose(turn)
     settled = _order(turn) and settled
     _set(turn, unsettled=not settled)
+
+
+def _serves(turn: Turn) -> bool:
+    """It runs, be it that it is restarted in place. Who slept for too long leaves its part to the others until it has
+    listened for long enough: it could sleep again and again."""
+    share = turn.m.share
+    fit = not share.lapsed and (turn.around.awake or share.held != 0)
+    return turn.m.state is UP and (share.serving or turn.m.readiness is Readiness.READY) and fit
+
+
+def _note_mute(turn: Turn) -> None:
+    """Who says nothing of the module may have lost its configuration a moment ago, and serve still."""
+    before = dict(turn.m.share.mute)
+    mute = [node for node, peer in turn.around.others.items() if peer.alive and _said(peer) is None]
+    noted = tuple((node, before.get(node, turn.now_s)) for node in mute)
+    if noted != turn.m.share.mute:
+        turn.set(share=replace(turn.m.share, mute=noted))
 
 
 def _set(turn: Turn, **changes: object) -> None:
@@ -87,6 +105,8 @@ def _propose(turn: Turn) -> bool:
     leader = known.leader if known.leader in weights else next(iter(weights), "")
     if leader != turn.around.node or turn.m.share.lapsed:
         return True
+    if not sum(weights.values()) and not all(peer.alive for peer in turn.around.others.values()):
+        return True  # it is drained, and does not hear who could serve: a map of nobody would hold everywhere
     before = owners_of(known)
     owners = before if _suits(before, weights) else buckets.assign(weights, before)
     director = known.director if known.director in weights else leader
@@ -145,9 +165,12 @@ def _explain(turn: Turn, before: buckets.Owners, owners: buckets.Owners, weights
 def _order(turn: Turn) -> bool:
     """Let the host accept what may be accepted: release what is not ours at once, acquire what nobody holds. False
     when something of it is still to come."""
+    _forget(turn)
     share = turn.m.share
+    if turn.m.cleanup and share.order is None:
+        return share.held == 0  # a host that has started nothing cannot take back what an earlier one had ordered
     if turn.m.host is not HostState.READY or not turn.m.active:
-        return True
+        return share.held == 0
     if share.awaited_until_s is not None:
         if turn.now_s >= share.awaited_until_s:
             _give_up(turn, f"the share was not applied within {ANSWER_S:g} s")
@@ -158,6 +181,13 @@ def _order(turn: Turn) -> bool:
     target = bits(owners_of(share.map), turn.around.node) if share.serving and not share.lapsed else 0
     wanted = (accepted & target) | (target & ~accepted & _free(turn))
     return not _give(turn, wanted) and wanted == target and not share.lapsed
+
+
+def _forget(turn: Turn) -> None:
+    """What the kernel accepted when it was last known has lapsed: nobody has extended the lease since."""
+    share = turn.m.share
+    if share.unsure_s is not None and share.held and turn.now_s >= share.unsure_s + turn.around.lost_after_s:
+        _set(turn, held=0)
 
 
 def _give(turn: Turn, wanted: int) -> bool:
@@ -192,11 +222,10 @@ def _free(turn: Turn) -> int:
         if not peer.alive:
             free &= ~0 if peer.absent else 0
         elif (said := _said(peer)) is not None:
-            same = (said.map.epoch, said.map.leader) == (known.epoch, known.leader)
+            same = peer.deaf or (said.map.epoch, said.map.leader) == (known.epoch, known.leader)
             free &= ~said.held if same else 0
-        elif peer.active:
-            free = 0
-    return free
+    long_ago_s = turn.now_s - turn.around.lost_after_s
+    return free if all(since_s <= long_ago_s for _, since_s in turn.m.share.mute) else 0
 
 
 def _places(turn: Turn) -> tuple[tuple[str, str, str], ...]:
@@ -212,14 +241,16 @@ def share_taken(turn: Turn, event: ShareTaken) -> None:
         _give_up(turn, f"the share could not be applied: {event.reason}")
         return
     held = share.order.held
-    _set(turn, held=held, awaited_until_s=None, lapsed=share.lapsed and held != 0)
+    _set(turn, held=held, awaited_until_s=None, unsure_s=None, lapsed=share.lapsed and held != 0)
     if held == bits(owners_of(share.map), turn.around.node) and share.serving:
         turn.say(f"serves {held.bit_count()} of {buckets.BUCKETS} buckets", "farm-share", map=str(share.map.epoch))
 
 
 def _give_up(turn: Turn, why: str) -> None:
-    """What the kernel accepts is not known: the host is ended, and everything is stopped by force."""
-    _set(turn, awaited_until_s=None)
+    """What the kernel accepts is not known: there is no lease any more, the host is ended, and everything is stopped by
+    force."""
+    turn.set(share=replace(turn.m.share.unsure(turn.now_s), order=turn.m.share.order))
+    _set(turn, awaited_until_s=None, lapsed=True)
     turn.say(f"{why}; the module's host is ended", "farm-share", severity="alarm")
     turn.actions.append(KillHost(turn.m.spec.name, why))
 

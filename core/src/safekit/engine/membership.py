@@ -25,6 +25,8 @@ class Peer:
     """Since when we have been listening for it."""
     deaf_s: float = float("inf")
     """Since when we have heard it say that it does not hear us."""
+    lost_after_s: float = 0.0
+    """What it said of its own loss time: its leases are made by that."""
     alive: bool = False
     modules: dict[str, ModuleReport] = field(default_factory=dict)
     seen: tuple[tuple[str, ModuleReport], ...] = ()
@@ -91,6 +93,7 @@ def hear(membership: Membership, network: str, beat: Heartbeat, now_s: float) ->
         incarnation=beat.incarnation,
         sequence=beat.sequence,
         alive=True,
+        lost_after_s=beat.lost_after_s,
         modules=dict(beat.modules) if changed else peer.modules,
         seen=beat.modules if changed else peer.seen,
         hears_us=hears_us,
@@ -147,7 +150,9 @@ def _silent(membership: Membership, peer: Peer, now_s: float) -> bool:
 
 
 def _deadline(membership: Membership, peer: Peer) -> float:
-    return max(peer.last_s + membership.spec.lost_after_s, _first_deadline(membership, peer))
+    """The longer of our loss time and its own: they differ while a change of configuration is on its way."""
+    lost_after_s = max(membership.spec.lost_after_s, peer.lost_after_s)
+    return max(peer.last_s + lost_after_s, _first_deadline(membership, peer))
 
 
 def _first_deadline(membership: Membership, peer: Peer) -> float:

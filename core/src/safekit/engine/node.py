@@ -117,15 +117,15 @@ def _noted(node: NodeState, decision: str, rule: str, severity: str = "info") ->
 def _due(module: Module, now_s: float) -> bool:
     """Whether time alone may change this module."""
     if module.run is not None:
-        return now_s >= module.run.deadline_s
+        return now_s >= module.run.deadline_s or module.share.unsettled
     unsettled = module.cleanup or (module.wanted and not module.steady) or module.share.unsettled
     return unsettled or module.handover or bool(module.holding)
 
 
 def leases(node: NodeState) -> tuple[tuple[str, float], ...]:
-    """The farms whose resources may go on accepting clients from now, each for how many seconds."""
-    lease_s = membership.lease_s(node.membership.spec)
-    return tuple((name, lease_s) for name, module in node.modules.items() if _has_lease(module))
+    """The farms whose resources may go on accepting clients, each until when. For who has just sent a heartbeat."""
+    until_s = (node.membership.last_tick_s or 0.0) + membership.lease_s(node.membership.spec)
+    return tuple((name, until_s) for name, module in node.modules.items() if _has_lease(module))
 
 
 def _has_lease(module: Module) -> bool:
@@ -134,13 +134,13 @@ def _has_lease(module: Module) -> bool:
 
 def _deadlines(module: Module) -> list[float]:
     """The moments at which time alone changes this module."""
+    answer_s = module.share.awaited_until_s
+    answers = [] if answer_s is None else [answer_s]
     if module.run is not None:
-        return [module.run.deadline_s]
+        return [module.run.deadline_s, *answers]
     holds = {rule.label: rule.hold_s for rule in module.spec.rules}
     waits = [since_s + holds.get(label, 0.0) for label, since_s in module.holding.items()]
-    if module.share.awaited_until_s is not None:
-        waits.append(module.share.awaited_until_s)
-    return [*waits, module.cleanup_s, module.retry_s, module.handover_until_s]
+    return [*waits, *answers, module.cleanup_s, module.retry_s, module.handover_until_s]
 
 
 def next_deadline(node: NodeState) -> float | None:
@@ -205,7 +205,8 @@ def _start(node: NodeState, event: events.Started, now_s: float, actions: list[A
         wanted = module.desired
         if event.boot and module.spec.boot is not BootPolicy.AUTO:
             wanted = module.spec.boot is BootPolicy.ON
-        modules[name] = replace(module, desired=wanted, cleanup=True, cleanup_s=now_s)
+        share = module.share.unsure(now_s) if module.share.held else module.share
+        modules[name] = replace(module, desired=wanted, cleanup=True, cleanup_s=now_s, share=share)
     return _all(replace(node, modules=modules), now_s, actions)
 
 

@@ -102,3 +102,5 @@ class Heartbeat:
     modules: tuple[tuple[str, ModuleReport], ...] = ()
     heard: tuple[tuple[str, int], ...] = ()
     """The last sequence heard from each node, so that one-way loss is seen from both sides."""
+    lost_after_s: float = 0.0
+    """The sender's loss time, which its leases are part of."""

@@ -32,6 +32,10 @@ class Share:
     number: int = 0
     awaited_until_s: float | None = None
     """When the answer to the last order is due."""
+    unsure_s: float | None = None
+    """Since when it is not known what the kernel accepts; no lease is given since then."""
+    mute: tuple[tuple[str, float], ...] = ()
+    """The nodes that are heard and say nothing of the module, and since when."""
     lapsed: bool = False
     """This node slept for so long that its lease may have run out: it serves nothing before it has released all."""
     unsettled: bool = False
@@ -41,11 +45,15 @@ class Share:
 
     def none(self) -> Share:
         """Nothing runs any more: nothing is accepted."""
-        return replace(self, held=0, serving=False, order=None, awaited_until_s=None)
+        return replace(self, held=0, serving=False, lapsed=False, order=None, awaited_until_s=None, unsure_s=None)
 
     def unknown(self) -> Share:
         """Its resources may have been started anew, with nothing."""
         return replace(self, order=None, awaited_until_s=None)
+
+    def unsure(self, now_s: float) -> Share:
+        """Nobody is there who could say what the kernel accepts."""
+        return replace(self.unknown(), unsure_s=now_s if self.unsure_s is None else self.unsure_s)
 
 
 NO_SHARE: Final = Share()

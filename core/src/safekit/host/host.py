@@ -24,6 +24,8 @@ from safekit_sdk import SafekitError, Transition, Verdict
 
 log = structlog.get_logger("host")
 ALIVE_S: Final = 0.5
+LEASE_FAILURES: Final = 20
+"""So many in a row end the host: its resources serve no more, and the others are to know it."""
 ORPHAN_AFTER_S: Final = 3.0
 """Without a word from the daemon for this long (or at once when it died) the host stops everything by force:
 a daemon that is silent here is silent to the peer as well, which may take over."""
@@ -40,6 +42,7 @@ class Host:
         self._healths: dict[str, str] = {}
         self._last_heard = 0.0
         self._lease_trouble = ""
+        self._lease_failures = 0
         self._ending: asyncio.Task[None] | None = None
         """Ends everything by force; no order is taken any more."""
         self._ended = asyncio.Event()
@@ -180,6 +183,9 @@ class Host:
         if self._pipeline is None or self._ending is not None or seconds <= 0:
             return
         trouble = await self._pipeline.lease(seconds)
+        self._lease_failures = self._lease_failures + 1 if trouble else 0
+        if self._lease_failures >= LEASE_FAILURES:
+            self._orphaned(f"the lease cannot be extended: {trouble}")
         if trouble != self._lease_trouble:
             self._lease_trouble = trouble
             if trouble:

@@ -90,13 +90,16 @@ class Daemon(Process):
 
     def beat(self) -> None:
         self._sequence += 1
-        beat = Heartbeat(self.machine.name, self.incarnation, self._sequence, self.published, engine.heard(self.node))
+        lost_after_s = self.node.membership.spec.lost_after_s
+        beat = Heartbeat(
+            self.machine.name, self.incarnation, self._sequence, self.published, engine.heard(self.node), lost_after_s
+        )
         self.machine.network.send(self.machine.name, beat)
 
     def _extend_leases(self) -> None:
-        for _, lease_s in engine.leases(self.node):
+        for _, until_s in engine.leases(self.node):
             if self.host is not None:
-                self.host.deliver(partial(self.machine.extend_lease, self.machine.local_s() + lease_s))
+                self.host.deliver(partial(self.host.extend_lease, until_s))
 
     def _queue(self, actions: tuple[Action, ...]) -> None:
         durable = engine.durable(self.node)

@@ -38,6 +38,8 @@ class Host(Process):
         self._serial = 0
         """Grows when what is under way is broken off."""
         self._checks = False
+        self._rules = False
+        """It has started what makes the kernel accept clients."""
 
     def run(self, order: RunPipeline) -> None:
         if self.order is not None:
@@ -59,8 +61,14 @@ class Host(Process):
             self.later(self.machine.rng.uniform(0.0005, 0.005), partial(self._accept, order))
 
     def _accept(self, order: TakeShare) -> None:
-        self.machine.accept(order.held)
+        """A host whose resource is not started has nothing to change, and says so as well as it does."""
+        if self._rules:
+            self.machine.accept(order.held)
         self._say(ShareTaken(MODULE, order.number, ok=True))
+
+    def extend_lease(self, until_s: float) -> None:
+        if self._rules:
+            self.machine.extend_lease(until_s)
 
     def _next(self, order: RunPipeline, index: int) -> None:
         if index == len(order.phases):
@@ -124,6 +132,7 @@ class Host(Process):
         elif phase in {Phase.STOP_PRIM, Phase.CLEANUP} and not self._stuck:
             self.machine.set_primary(False)
         if phase in NEW_RULES and not self._stuck:
+            self._rules = phase in {Phase.START_BOTH, Phase.RECONFIGURE}
             self.machine.accept(0)
         if phase in {Phase.START_PRIM, Phase.RESTART, Phase.START_BOTH}:
             self._checks = True

@@ -84,6 +84,12 @@ class Machine:
             return self.schedule.now_s - self._stopped_s
         return self.schedule.now_s - self._frozen_s if self.daemon.frozen else 0.0
 
+    @property
+    def served_lately(self) -> int:
+        """The buckets that it may be thought to serve: the lease is over for less than what clocks may differ."""
+        margin_s = 0.2 * self.scenario.lost_after_s
+        return self.accepted if self.powered and self.local_s() < self._lease_until_s + margin_s else 0
+
     def accept(self, buckets: int) -> None:
         before, self.accepted = self.serves, buckets
         self.watch.serves_more(self, self.serves & ~before)

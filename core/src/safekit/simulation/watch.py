@@ -163,7 +163,7 @@ class Watch:
             machine.meant_until_s = math.inf
         else:
             machine.meant_until_s = min(machine.meant_until_s, self.schedule.now_s)
-        if report is not None and report.farm is not None and machine.accepted & ~report.farm.held:
+        if report is not None and report.farm is not None and machine.served_lately & ~report.farm.held:
             self.violated(f"{machine.name} accepts buckets and does not say so")
         if report is not None and machine.primary and not report.active:
             self.violated(f"{machine.name} says that nothing of the primary runs, and it does")

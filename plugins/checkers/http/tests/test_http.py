@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -208,11 +209,24 @@ async def test_tls_to_a_server_without_it_is_down(tmp_path: Path, serving: Any) 
     assert verdict.health is Health.DOWN
 
 
+def states(group: int) -> set[str]:
+    """Of the processes of a group, as proc(5) has them."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            if int(fields[2]) == group:
+                found.add(fields[0])
+    return found
+
+
 async def test_a_real_apache_that_is_stopped_accepts_and_is_down(tmp_path: Path, apache: tuple[int, int]) -> None:
     group, port = apache
     url = f"http://127.0.0.1:{port}/"
     assert (await look(tmp_path, url, status=["100-499"])).facts["status"] in ("403", "404")
     os.killpg(group, signal.SIGSTOP)
+    while states(group) != {"T"}:  # noqa: ASYNC110 - on a busy machine it takes effect a little later
+        await asyncio.sleep(0.01)
     verdict = await look(tmp_path, url, status=["100-499"])
     assert verdict.health is Health.DOWN
     assert "no answer in time" in verdict.reason
