@@ -269,10 +269,10 @@ class TestCarelessApp(ResourceSuite, AppConformance):
 class GenerousWitness(fakes.FakeWitness):
     """Gives the lease to all who ask, always with the same epoch."""
 
-    async def acquire(self, module: str, node: str) -> Lease | None:
+    async def acquire(self, module: str, node: str, epoch: int) -> Lease:
         return Lease(1, 10)
 
-    async def renew(self, module: str, node: str, epoch: int) -> Lease | None:
+    async def renew(self, module: str, node: str, epoch: int) -> Lease:
         return Lease(1, 10)
 
 

@@ -20,7 +20,11 @@ PLUGINS = [package for package in packages() if package.is_plugin]
 EVERY_PLUGIN = pytest.mark.parametrize("package", PLUGINS, ids=lambda package: package.directory)
 CORE = packages()[0]
 VERSION = CORE.manifest["project"]["version"]
-NAMES = {"checkers": "safekit-checker-{}", "resources": "safekit-resource-{}"}
+NAMES = {
+    "checkers": "safekit-checker-{}",
+    "resources": "safekit-resource-{}",
+    "witnesses": "safekit-witness-{}",
+}
 COMES_WITH = {"pydantic": {"pydantic-core"}, "safekit-sdk": {"pydantic", "pydantic-core"}}
 """What a dependency's own interface is made of: pydantic documents both, and the SDK's models are pydantic's."""
 OF_THE_SYSTEM = {"nftables"}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-KINDS = ("checkers", "resources", "apps", "services")
+KINDS = ("checkers", "resources", "apps", "witnesses", "services")
 OWN = "safekit"
 """Every distribution of ours is called this, or begins with it and a hyphen."""
 

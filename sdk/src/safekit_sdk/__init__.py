@@ -9,7 +9,7 @@ from safekit_sdk.plugin import API_VERSION, Context, ModuleKind, Plugin, check_a
 from safekit_sdk.resource import BUCKETS, Resource, ResourceState, Share, Status, Transition
 from safekit_sdk.units import Duration, FailureAction, Ident, Port, Scope, Secret
 from safekit_sdk.verdict import Health, Verdict
-from safekit_sdk.witness import Lease, Witness
+from safekit_sdk.witness import Lease, Refusal, Witness
 
 __all__ = [
     "API_VERSION",
@@ -34,6 +34,7 @@ __all__ = [
     "Plugin",
     "PluginError",
     "Port",
+    "Refusal",
     "RefusedError",
     "Resource",
     "ResourceConfig",

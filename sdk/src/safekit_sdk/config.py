@@ -59,5 +59,8 @@ class AppConfig(ResourceConfig):
 class WitnessConfig(Config):
     name: Ident | None = None
     """The identifier in the status and in explanations; derived from the other settings when absent."""
-    timeout: Duration = Duration(2)
+    timeout: Duration = Duration(1)
     """A call that takes longer has not reached the witness."""
+    lease: Duration = Duration(10)
+    """How long the right to run lasts without being renewed. A node that reaches neither the witness nor its peer stops
+    the module within this time, and the peer takes over after it."""

@@ -122,6 +122,15 @@ class Resource(Plugin[R]):
         characters); it reaches them in `Share.places`."""
         self.context.set_value(f"{PLACE}.{self.context.name}", text)
 
+    async def fence(self, node: str) -> None:
+        """Mirror: cut another node off from power, or from what it could harm, and return only when it is certain that
+        it runs nothing any more. Called on the instance of a module that has lost its primary, before it takes over,
+        started or not; bounded by `start_timeout`. An exception when the node may still run: nothing is taken over."""
+
+    @classmethod
+    def fences(cls) -> bool:
+        return cls.fence is not Resource.fence
+
     @classmethod
     def shares(cls) -> bool:
         return cls.share is not Resource.share

@@ -16,20 +16,46 @@ class Lease:
     """The right to run a module for `ttl_s` seconds, counted by the holder from BEFORE it asked."""
 
     epoch: int
+    """Greater than that of every lease of this module that the witness gave before; a renewal keeps it."""
     ttl_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The witness was reached and says no."""
+
+    reason: str
+    """For people: who has the lease, or why a renewal came too late."""
+    wait_s: float = 0.0
+    """In how many seconds asking again may succeed, as far as the witness knows."""
+
+
 class Witness(Plugin[W]):
-    """Calls are bounded by `timeout`. None means refused; an exception means that the witness was not reached."""
+    """Every call is bounded by the caller with `timeout`, and may be cancelled at any point. An exception means that
+    the witness was not reached, and leaves open whether the call had its effect: a lease may have been given.
+
+    `module` is unique among all clusters that share the witness, at most 128 characters."""
 
     exclusive: bool = True
     """Whether two holders at a time are impossible. False for a ping target, which only sees isolation."""
 
-    async def acquire(self, module: str, node: str) -> Lease | None:
+    async def acquire(self, module: str, node: str, epoch: int) -> Lease | Refusal:
+        """A new lease for the node, of at least this epoch. Refused while another node has one that has not run out;
+        who has it itself gets another one, and the former is over."""
         raise NotImplementedError
 
-    async def renew(self, module: str, node: str, epoch: int) -> Lease | None:
+    async def renew(self, module: str, node: str, epoch: int) -> Lease | Refusal:
+        """The lease of this epoch for another `lease` from now on. Refused when it is not the last one that was given,
+        or was released; one that ran out and went to nobody else since may be renewed."""
         raise NotImplementedError
 
     async def release(self, module: str, node: str, epoch: int) -> None:
+        """Give the lease of this epoch back; nothing when the node has it no more."""
         raise NotImplementedError
+
+    async def probe(self, module: str, node: str) -> str:
+        """What the witness says of the module now, in a few words for people; takes and changes nothing."""
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Called once at the end."""

@@ -30,7 +30,7 @@ from safekit_sdk.resource import Resource, ResourceState, Status, Transition
 from safekit_sdk.testing.distribution import install_distribution
 from safekit_sdk.units import Duration, Scope
 from safekit_sdk.verdict import Health, Verdict
-from safekit_sdk.witness import Lease, Witness
+from safekit_sdk.witness import Lease, Refusal, Witness
 
 _LOOK_S = 0.005
 _BLOCK_S = 3600.0
@@ -254,32 +254,39 @@ class FakeApp(_Marked[FakeAppConfig], App[FakeAppConfig], api=1):
 class FakeWitnessConfig(WitnessConfig):
     directory: Path
     """Where the leases are; a file `unreachable` in it makes every call fail."""
-    ttl: Duration = Duration(10)
-    """How long a lease holds."""
 
 
 class FakeWitness(Witness[FakeWitnessConfig], api=1):
     """Leases in a file, by the machine's monotonic clock, for all processes of the machine."""
 
-    async def acquire(self, module: str, node: str) -> Lease | None:
+    async def acquire(self, module: str, node: str, epoch: int) -> Lease | Refusal:
         with self._leases() as leases:
-            holder, epoch, until_s = leases.get(module, ("", 0, 0.0))
-            if holder not in ("", node) and until_s > time.monotonic():
-                return None
-            leases[module] = (node, epoch + 1, time.monotonic() + self.config.ttl.seconds)
-            return Lease(epoch + 1, self.config.ttl.seconds)
+            holder, last, until_s = leases.get(module, ("", 0, 0.0))
+            wait_s = until_s - time.monotonic()
+            if holder not in ("", node) and wait_s > 0:
+                return Refusal(f"{holder} has the lease", wait_s)
+            return self._give(leases, module, node, max(epoch, last + 1))
 
-    async def renew(self, module: str, node: str, epoch: int) -> Lease | None:
+    async def renew(self, module: str, node: str, epoch: int) -> Lease | Refusal:
         with self._leases() as leases:
             if (node, epoch) != tuple(leases.get(module, ("", 0, 0.0))[:2]):
-                return None
-            leases[module] = (node, epoch, time.monotonic() + self.config.ttl.seconds)
-            return Lease(epoch, self.config.ttl.seconds)
+                return Refusal("it is no more the last lease")
+            return self._give(leases, module, node, epoch)
+
+    def _give(self, leases: dict[str, tuple[str, int, float]], module: str, node: str, epoch: int) -> Lease:
+        ttl_s = self.config.lease.seconds
+        leases[module] = (node, epoch, time.monotonic() + ttl_s)
+        return Lease(epoch, ttl_s)
 
     async def release(self, module: str, node: str, epoch: int) -> None:
         with self._leases() as leases:
             if (node, epoch) == tuple(leases.get(module, ("", 0, 0.0))[:2]):
                 leases[module] = ("", epoch, 0.0)
+
+    async def probe(self, module: str, node: str) -> str:
+        with self._leases() as leases:
+            holder, epoch, _ = leases.get(module, ("", 0, 0.0))
+            return f"{holder or 'nobody'} has the lease, epoch {epoch}"
 
     @contextlib.contextmanager
     def _leases(self) -> Iterator[dict[str, tuple[str, int, float]]]:

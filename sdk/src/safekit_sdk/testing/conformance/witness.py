@@ -12,12 +12,15 @@ import pytest
 from safekit_sdk.testing.conformance.plugin import PluginConformance, collect
 from safekit_sdk.testing.context import RecordingContext
 from safekit_sdk.testing.leaks import Belongings, left_since
-from safekit_sdk.witness import Lease, Witness
+from safekit_sdk.witness import Lease, Refusal, Witness
 
 _EXCLUSIVE_TESTS = (
     "test_one_node_at_a_time_has_the_lease",
     "test_a_released_lease_goes_to_the_other_node_with_a_greater_epoch",
     "test_a_lease_of_an_old_epoch_is_not_renewed",
+    "test_who_has_the_lease_gets_another_one_and_the_former_is_over",
+    "test_a_lease_has_at_least_the_epoch_that_was_asked_for",
+    "test_a_probe_takes_nothing",
 )
 _UNREACHABLE_TESTS = ("test_a_witness_that_is_not_reached_is_an_error_within_the_timeout",)
 
@@ -42,7 +45,12 @@ class WitnessConformance(PluginConformance):
 
     @contextlib.asynccontextmanager
     async def two_nodes(self, config: Any, context: RecordingContext) -> AsyncIterator[tuple[Any, Any]]:
-        yield self.made(config, context), self.made(config, context)
+        one, other = self.made(config, context), self.made(config, context)
+        try:
+            yield one, other
+        finally:
+            await one.close()
+            await other.close()
 
     async def bounded(self, call: Any, config: Any) -> Any:
         """As the engine calls it."""
@@ -50,8 +58,11 @@ class WitnessConformance(PluginConformance):
 
     @pytest.mark.asyncio
     async def test_a_lease_is_given_renewed_and_released(self, config: Any, context: RecordingContext) -> None:
-        witness = self.made(config, context)
-        lease = await self.bounded(witness.acquire("test", "node1"), config)
+        async with self.two_nodes(config, context) as (witness, _):
+            await self._renew_and_release(witness, config)
+
+    async def _renew_and_release(self, witness: Any, config: Any) -> None:
+        lease = await self.bounded(witness.acquire("test", "node1", 0), config)
         assert isinstance(lease, Lease)
         assert lease.ttl_s > 0
         again = await self.bounded(witness.renew("test", "node1", lease.epoch), config)
@@ -63,31 +74,64 @@ class WitnessConformance(PluginConformance):
     @pytest.mark.asyncio
     async def test_one_node_at_a_time_has_the_lease(self, config: Any, context: RecordingContext) -> None:
         async with self.two_nodes(config, context) as (one, other):
-            lease = await self.bounded(one.acquire("test", "node1"), config)
-            assert await self.bounded(other.acquire("test", "node2"), config) is None
-            assert await self.bounded(other.renew("test", "node2", lease.epoch), config) is None
+            lease = await self.bounded(one.acquire("test", "node1", 0), config)
+            refused = await self.bounded(other.acquire("test", "node2", 0), config)
+            assert isinstance(refused, Refusal)
+            assert refused.reason, "people want to know who has it"
+            assert 0 <= refused.wait_s <= lease.ttl_s
+            assert isinstance(await self.bounded(other.renew("test", "node2", lease.epoch), config), Refusal)
             await self.bounded(other.release("test", "node2", lease.epoch), config)
-            assert await self.bounded(one.renew("test", "node1", lease.epoch), config) is not None
-            assert await self.bounded(other.acquire("other-module", "node2"), config) is not None
+            assert isinstance(await self.bounded(one.renew("test", "node1", lease.epoch), config), Lease)
+            assert isinstance(await self.bounded(other.acquire("other-module", "node2", 0), config), Lease)
+
+    @pytest.mark.asyncio
+    async def test_who_has_the_lease_gets_another_one_and_the_former_is_over(
+        self, config: Any, context: RecordingContext
+    ) -> None:
+        async with self.two_nodes(config, context) as (one, other):
+            former = await self.bounded(one.acquire("test", "node1", 0), config)
+            later = await self.bounded(one.acquire("test", "node1", 0), config)
+            assert later.epoch > former.epoch
+            assert isinstance(await self.bounded(one.renew("test", "node1", former.epoch), config), Refusal)
+            await self.bounded(one.release("test", "node1", former.epoch), config)
+            assert isinstance(await self.bounded(other.acquire("test", "node2", 0), config), Refusal)
+
+    @pytest.mark.asyncio
+    async def test_a_lease_has_at_least_the_epoch_that_was_asked_for(
+        self, config: Any, context: RecordingContext
+    ) -> None:
+        async with self.two_nodes(config, context) as (witness, _):
+            lease = await self.bounded(witness.acquire("test", "node1", 4_000_000_000), config)
+            assert lease.epoch >= 4_000_000_000
+            await self.bounded(witness.release("test", "node1", lease.epoch), config)
+            assert (await self.bounded(witness.acquire("test", "node1", 5), config)).epoch > lease.epoch
+
+    @pytest.mark.asyncio
+    async def test_a_probe_takes_nothing(self, config: Any, context: RecordingContext) -> None:
+        async with self.two_nodes(config, context) as (one, other):
+            assert await self.bounded(other.probe("test", "node2"), config)
+            lease = await self.bounded(one.acquire("test", "node1", 0), config)
+            assert await self.bounded(other.probe("test", "node2"), config)
+            assert isinstance(await self.bounded(one.renew("test", "node1", lease.epoch), config), Lease)
 
     @pytest.mark.asyncio
     async def test_a_released_lease_goes_to_the_other_node_with_a_greater_epoch(
         self, config: Any, context: RecordingContext
     ) -> None:
         async with self.two_nodes(config, context) as (one, other):
-            first = await self.bounded(one.acquire("test", "node1"), config)
+            first = await self.bounded(one.acquire("test", "node1", 0), config)
             await self.bounded(one.release("test", "node1", first.epoch), config)
-            second = await self.bounded(other.acquire("test", "node2"), config)
+            second = await self.bounded(other.acquire("test", "node2", 0), config)
             assert second.epoch > first.epoch, "an epoch only grows"
 
     @pytest.mark.asyncio
     async def test_a_lease_of_an_old_epoch_is_not_renewed(self, config: Any, context: RecordingContext) -> None:
         async with self.two_nodes(config, context) as (one, other):
-            old = await self.bounded(one.acquire("test", "node1"), config)
+            old = await self.bounded(one.acquire("test", "node1", 0), config)
             await self.bounded(one.release("test", "node1", old.epoch), config)
-            assert await self.bounded(one.renew("test", "node1", old.epoch), config) is None
-            await self.bounded(other.acquire("test", "node2"), config)
-            assert await self.bounded(one.renew("test", "node1", old.epoch), config) is None
+            assert isinstance(await self.bounded(one.renew("test", "node1", old.epoch), config), Refusal)
+            await self.bounded(other.acquire("test", "node2", 0), config)
+            assert isinstance(await self.bounded(one.renew("test", "node1", old.epoch), config), Refusal)
 
     @pytest.mark.asyncio
     async def test_it_leaves_no_descriptor_task_or_child(self, config: Any, context: RecordingContext) -> None:
@@ -97,14 +141,15 @@ class WitnessConformance(PluginConformance):
         assert await left_since(before) == []
 
     async def _round(self, config: Any, context: RecordingContext) -> None:
-        witness = self.made(config, context)
-        lease = await self.bounded(witness.acquire("test", "node1"), config)
-        await self.bounded(witness.release("test", "node1", lease.epoch), config)
+        async with self.two_nodes(config, context) as (witness, _):
+            lease = await self.bounded(witness.acquire("test", "node1", 0), config)
+            await self.bounded(witness.release("test", "node1", lease.epoch), config)
 
     @pytest.mark.asyncio
     async def test_a_witness_that_is_not_reached_is_an_error_within_the_timeout(
         self, config: Any, context: RecordingContext
     ) -> None:
         await self.make_unreachable(config)
-        with pytest.raises(Exception):  # noqa: B017 - any exception says that it was not reached
-            await self.bounded(self.made(config, context).acquire("test", "node1"), config)
+        async with self.two_nodes(config, context) as (witness, _):
+            with pytest.raises(Exception):  # noqa: B017 - any exception says that it was not reached
+                await self.bounded(witness.acquire("test", "node1", 0), config)
