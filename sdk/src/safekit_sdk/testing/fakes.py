@@ -28,7 +28,7 @@ from safekit_sdk.errors import ConfigError, PeerError, SafekitError
 from safekit_sdk.plugin import Context, ModuleKind
 from safekit_sdk.resource import Resource, ResourceState, Status, Transition
 from safekit_sdk.testing.distribution import install_distribution
-from safekit_sdk.units import Duration, Scope
+from safekit_sdk.units import Scope
 from safekit_sdk.verdict import Health, Verdict
 from safekit_sdk.witness import Lease, Refusal, Witness
 
@@ -283,7 +283,7 @@ class FakeWitness(Witness[FakeWitnessConfig], api=1):
             if (node, epoch) == tuple(leases.get(module, ("", 0, 0.0))[:2]):
                 leases[module] = ("", epoch, 0.0)
 
-    async def probe(self, module: str, node: str) -> str:
+    async def probe(self, module: str, node: str) -> str:  # noqa: ARG002 - the interface
         with self._leases() as leases:
             holder, epoch, _ = leases.get(module, ("", 0, 0.0))
             return f"{holder or 'nobody'} has the lease, epoch {epoch}"
