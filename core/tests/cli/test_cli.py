@@ -22,6 +22,11 @@ pipeline: []
 checkers:
   - tcp: {name: ssh, port: 22, interval: 1s, timeout: 500ms, action: none}
 """
+FARM = """kind: farm
+nodes: [n1]
+heartbeat: {interval: 50ms, lost_after: 500ms}
+pipeline: []
+"""
 
 
 @dataclass
@@ -79,6 +84,24 @@ def light(node: Shell) -> Iterator[str]:
     yield "watch"
     node("module", "stop", "watch", code=None)
     node("module", "remove", "watch", code=None)
+
+
+@pytest.fixture
+def half(tmp_path: Path) -> Iterator[Shell]:
+    """A node with the farm `web`, and a second node in its cluster that does not run."""
+    with network_namespace() as namespace:
+        first, second = Shell(tmp_path / "1", namespace), Shell(tmp_path / "2", namespace)
+        first("cluster", "init", "--node", "n1", "--address", "127.0.0.1")
+        first("daemon", "start")
+        try:
+            first("module", "add", "web", "--from", str(first.module("web", FARM)))
+            first("module", "start", "web")
+            first("module", "wait", "web", "UP")
+            token = first("cluster", "token").stdout.strip()
+            second("cluster", "join", token, "--node", "n2", "--address", "127.0.0.2")
+            yield first
+        finally:
+            first("daemon", "stop")
 
 
 # -- a module from its first day to its last
@@ -177,6 +200,13 @@ def test_a_wait_that_is_in_vain_ends_with_its_own_code(node: Shell, light: str) 
 
 def test_what_a_light_module_cannot_do_is_refused(node: Shell, light: str) -> None:
     assert "safekit: " in node("module", "swap", light, code=6).stderr
+
+
+def test_a_node_is_drained_and_taken_in_again_while_another_node_is_down(half: Shell) -> None:
+    assert "unreachable" in half("cluster", "status").stdout
+    assert "n1 is drained" in half("farm", "drain", "n1", "--timeout", "20").stdout
+    half("farm", "undrain", "n1")
+    assert json.loads(half("farm", "show", "web", "--over", "0.1", "-o", "json").stdout)["nodes"][0]["weight"] == 100
 
 
 # -- what is wrong

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from safekit.cli.ask import ask_nodes, operator, results, statuses
+from safekit.cli.ask import ask_nodes, one_result, operator, results, statuses
 from safekit.cli.options import Output, Timeout
 from safekit.cli.output import Format, plain, rows, show
 from safekit_sdk import ConfigError
@@ -84,8 +84,7 @@ def _sum(said: dict[str, dict[str, str]], fact: str) -> int:
 
 
 def _map(nodes: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The newest that any node knows."""
-    farm = max((module["farm"] for module in nodes.values()), key=lambda farm: farm["epoch"])
+    farm = _newest(nodes)
     agreed = all(module["farm"]["epoch"] == farm["epoch"] for module in nodes.values())
     return {
         "epoch": farm["epoch"],
@@ -97,9 +96,15 @@ def _map(nodes: dict[str, dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _newest(nodes: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The farm of the node that knows the newest map."""
+    farms: list[dict[str, Any]] = [module["farm"] for module in nodes.values()]
+    return max(farms, key=lambda farm: farm["epoch"])
+
+
 def _answers(client: str, nodes: dict[str, dict[str, Any]], said: Any) -> list[str]:
     """One sentence for each rule: the server, and why."""
-    owners = max((module["farm"] for module in nodes.values()), key=lambda farm: farm["epoch"])["owners"]
+    owners = _newest(nodes)["owners"]
     facts = next((f for node in said.values() for f in node.values() if "bucket" in f or "error" in f), None)
     if facts is None:
         return [f"{client}: no node answers that, as the module does not run"]
@@ -194,15 +199,16 @@ def drain(node: NodeName, module: Only = None, timeout: Timeout = 300.0) -> None
 
 
 def _left(node: str, modules: list[str]) -> dict[str, int]:
-    """Modules with buckets or connections on the node, each with how many."""
-    found = {}
-    held = {m["name"]: m["farm"]["held"] for m in results(statuses())[node]["modules"] if m["name"] in modules}
-    for name in modules:
-        said = _inspected(name, (node,), {}).get(node, {})
-        count = held.get(name, 0) + _sum(said, "connections")
-        if count:
-            found[name] = count
-    return found
+    """Modules with buckets or connections on the node, each with how many. PeerError when the node does not say it;
+    whether the others answer makes no difference."""
+    status = one_result(ask_nodes("status", {}, (node,), timeout_s=3.0))
+    held = {found["name"]: found["farm"]["held"] for found in status["modules"] if found["name"] in modules}
+    counts = {name: held.get(name, 0) + _connections(node, name) for name in modules}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _connections(node: str, module: str) -> int:
+    return _sum(one_result(ask_nodes("inspect", {"module": module}, (node,))), "connections")
 
 
 @app.command()
