@@ -266,6 +266,10 @@ class SloppyChecker(Checker[SloppyConfig], api=99):
     def preflight(cls, config: SloppyConfig, kind: ModuleKind) -> list[str]:
         return ["buy a new machine"]
 
+    @classmethod
+    def remarks(cls, config: SloppyConfig, kind: ModuleKind) -> list[str]:
+        return ["It was a dark and stormy night. " * 20]
+
 
 class TestSloppy(CheckerSuite):
     plugin = SloppyChecker

@@ -52,6 +52,7 @@ EXPECTED = {
         "the_class_is_written_for_this_sdk_and_says_what_it_is",
         "the_identifier_can_be_used_in_rules",
         "a_machine_on_which_it_works_has_nothing_to_object_to",
+        "its_remarks_are_a_few_short_sentences",
         "an_unknown_setting_is_refused",
         "every_setting_is_documented",
         "times_are_durations_with_units",

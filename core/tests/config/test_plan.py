@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from safekit.config.compiled import CompiledModule
-from safekit.config.compiler import compile_module
+from safekit.config.compiler import compile_module, signature
+from safekit.config.errors import ConfigErrors
 from safekit.config.plan import Impact, Plan, diff, lines
 
 BASE = """\
@@ -165,6 +166,44 @@ def test_the_text_names_each_step_that_is_interrupted() -> None:
         "  a start takes at most 80s",
         "  a stop ends within 3m, by force if need be",
     ]
+
+
+SPEAKING = """
+    from safekit_sdk import Resource, ResourceConfig, ResourceState, Status
+
+    class Speaking(Resource[ResourceConfig], api=1):
+        async def start(self): ...
+        async def stop(self, force): ...
+        async def status(self):
+            return Status(ResourceState.STOPPED)
+
+        @classmethod
+        def remarks(cls, config, kind):
+            return [f"{config.name} is of a {kind}"]
+"""
+TALK = "kind: farm\npipeline: [{speaking: {name: talk}}]\n"
+
+
+def add_speaking(distributions: Any, source: str = SPEAKING) -> None:
+    distributions.add("safekit-resource-speaking", source, {"safekit.resources": {"speaking": "Speaking"}})
+
+
+def test_what_a_plugin_says_of_its_settings_is_told_and_makes_no_difference(distributions: Any) -> None:
+    add_speaking(distributions)
+    speaking = compiled(TALK)
+    silent = speaking.model_copy(update={"remarks": ()})
+    assert speaking.remarks == ("speaking.talk: talk is of a farm",)
+    assert "  speaking.talk: talk is of a farm" in lines(diff(None, speaking))
+    assert diff(None, speaking).warnings == ()
+    assert signature(speaking) == signature(silent)
+    assert not diff(silent, speaking).changed
+
+
+@pytest.mark.parametrize("wrong", ['"one sentence"', '["x" * 401]', '["x"] * 9', "[1]", "[1 / 0]"])
+def test_remarks_that_are_none_are_the_plugins_mistake(distributions: Any, wrong: str) -> None:
+    add_speaking(distributions, SPEAKING.replace('[f"{config.name} is of a {kind}"]', wrong))
+    with pytest.raises(ConfigErrors, match=r"package safekit-resource-speaking 1\.0\): its remarks cannot be had"):
+        compiled(TALK)
 
 
 def test_a_plan_survives_its_json() -> None:

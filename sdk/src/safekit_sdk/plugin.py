@@ -14,6 +14,8 @@ from safekit_sdk.units import Scope
 API_VERSION = 1
 """The contract of this SDK. It changes when a plugin written for the earlier one would no longer work."""
 
+MAX_REMARKS = 8
+MAX_REMARK_CHARS = 400
 ModuleKind = Literal["mirror", "farm", "light"]
 C = TypeVar("C", bound=Config)
 
@@ -79,6 +81,12 @@ class Plugin(Generic[C]):
     def preflight(cls, config: C, kind: ModuleKind) -> list[str]:  # noqa: ARG003 - a hook for subclasses
         """What on THIS machine would make a start fail (missing program, interface, file), one sentence
         each with what to do. Called by `safekit plan` and `apply` before anything changes; changes nothing."""
+        return []
+
+    @classmethod
+    def remarks(cls, config: C, kind: ModuleKind) -> list[str]:  # noqa: ARG003 - a hook for subclasses
+        """What the settings mean in operation, and when others suit better: at most MAX_REMARKS sentences of
+        MAX_REMARK_CHARS, from the settings alone and so the same on every machine. `safekit plan` shows them."""
         return []
 
 

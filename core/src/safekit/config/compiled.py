@@ -99,6 +99,8 @@ class CompiledModule(_Compiled):
     packages: dict[str, str]
     """The packages that the plugins came from, with their versions."""
     warnings: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    """What the plugins say that their settings mean."""
     signature: str = ""
     """Digest of what makes a difference at run time; places in the file and package versions make none."""
 

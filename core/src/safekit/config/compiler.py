@@ -6,7 +6,9 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, TypeAdapter
 
 from safekit.config.compiled import CompiledChecker, CompiledModule, CompiledStep
 from safekit.config.entries import CHECKER_GROUPS, STEP_GROUPS, Entry, bring, check_unique, door, read_entries
@@ -18,10 +20,14 @@ from safekit.config.text import Document, read
 from safekit.config.variables import as_text, substitute
 from safekit.plugins import discovery
 from safekit_sdk import App, ConfigError, Context, Resource, SafekitError
+from safekit_sdk.plugin import MAX_REMARK_CHARS, MAX_REMARKS
 
 TRANSITION_S: Final = 10.0
 """What the host allows a step that wants to know of a change of state."""
-_NO_DIFFERENCE: Final = {"signature", "packages", "warnings", "description"}
+_REMARKS: Final = TypeAdapter(
+    Annotated[list[Annotated[str, Field(max_length=MAX_REMARK_CHARS)]], Field(max_length=MAX_REMARKS)]
+)
+_NO_DIFFERENCE: Final = {"signature", "packages", "warnings", "remarks", "description"}
 
 
 def compile_module(text: str | bytes, filename: str, cluster_nodes: Sequence[str], name: str) -> CompiledModule:
@@ -78,11 +84,12 @@ class _Compiler:
         published = frozenset(name for entry in (*steps, *checkers) for name in entry.cls.publishes)
         book = Rulebook(Known(self._file.kind, compiled_steps, compiled_checkers, published), self._findings)
         self._fill(book, [*steps, *checkers], app_rules)
+        remarks = tuple(remark for said in self._compile([*steps, *checkers], self._remarks) for remark in said)
         self._findings.raise_any()
         module = self._module(nodes, compiled_steps, compiled_checkers, book)
         packages = {entry.package: entry.version for entry in sorted((*steps, *checkers), key=lambda e: e.package)}
         data = any(issubclass(entry.cls, Resource) and entry.cls.replicates for entry in steps)
-        module = module.model_copy(update={"packages": packages, "has_data": data})
+        module = module.model_copy(update={"packages": packages, "has_data": data, "remarks": remarks})
         return module.model_copy(update={"signature": signature(module)})
 
     def _compile(self, entries: Iterable[Entry], make: Any) -> Iterable[Any]:
@@ -130,6 +137,11 @@ class _Compiler:
                 effective=entry.effective(),
                 origin=entry.where,
             )
+
+    def _remarks(self, entry: Entry) -> list[str]:
+        with door(entry, "its remarks cannot be had"):
+            said = _REMARKS.validate_python(entry.cls.remarks(entry.config, self._file.kind))
+        return [f"{entry.resource}: {remark}" for remark in said]
 
     def _bring(self, steps: list[Entry]) -> tuple[list[Entry], list[tuple[Entry, str]]]:
         """What the apps bring: checkers, and rules with their app."""

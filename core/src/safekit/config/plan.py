@@ -52,6 +52,8 @@ class Plan(_Part):
     """Nothing of it is in force yet."""
     changes: tuple[Change, ...] = ()
     warnings: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    """What the settings mean, as the plugins say it."""
     bounds: tuple[str, ...] = ()
     """How long things may take, in words."""
 
@@ -74,8 +76,14 @@ def diff(
     whether one grants leases for this module."""
     changes = () if before is None else tuple(_changes(before, after))
     warned = (*after.warnings, *_warnings(after, networks, witness))
-    bounds = tuple(_bounds(after, witness))
-    return Plan(module=after.name, new=before is None, changes=changes, warnings=warned, bounds=bounds)
+    return Plan(
+        module=after.name,
+        new=before is None,
+        changes=changes,
+        warnings=warned,
+        remarks=after.remarks,
+        bounds=tuple(_bounds(after, witness)),
+    )
 
 
 def _warnings(module: CompiledModule, networks: int | None, witness: bool) -> Iterator[str]:
@@ -135,7 +143,8 @@ def lines(plan: Plan) -> list[str]:
     for change in plan.changes:
         text.append(f"  {_SIGNS[change.action]} {change.what} ({_EFFECTS[change.impact]})")
         text += [f"      {detail}" for detail in change.details]
-    return [*text, *(f"  {bound}" for bound in plan.bounds), *(f"  warning: {each}" for each in plan.warnings)]
+    text += [f"  {told}" for told in (*plan.remarks, *plan.bounds)]
+    return [*text, *(f"  warning: {each}" for each in plan.warnings)]
 
 
 _SIGNS: Final = {"add": "+", "remove": "-", "change": "~", "move": "~"}

@@ -75,6 +75,21 @@ def test_a_mirror_has_no_use_for_it() -> None:
     assert "only a farm's clients are shared" in NftLbResource.preflight(config(), "mirror")[0]
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "mode directed: one node receives what all clients send"),
+        ({"mode": "invisible"}, "flood what it is sent for an unknown hardware address"),
+        ({"mode": "multicast"}, "flood multicast"),
+    ],
+)
+def test_a_plan_says_what_the_mode_means_and_what_else_there_is(settings: dict[str, Any], said: str) -> None:
+    (remark,) = NftLbResource.remarks(config(**settings), "farm")
+    assert said in remark
+    assert ("`invisible`" in remark) is (not settings)
+    assert ("`directed`" in remark) is bool(settings)
+
+
 def test_a_machine_without_the_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nft, "LIBRARY", "libnftables.so.99")
     nft._library.cache_clear()

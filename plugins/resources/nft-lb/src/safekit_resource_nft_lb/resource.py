@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 from safekit_resource_nft_lb import delivery, place, ruleset
 from safekit_resource_nft_lb.announcing import announce
 from safekit_resource_nft_lb.changes import Changes
-from safekit_resource_nft_lb.config import Address, NftLbConfig
+from safekit_resource_nft_lb.config import Address, Mode, NftLbConfig
 from safekit_resource_nft_lb.jhash import bucket
 from safekit_resource_nft_lb.nft import Nft, NftError
 from safekit_resource_nft_lb.reception import Reception
@@ -27,6 +27,18 @@ ANNOUNCED_S: Final = (0.1, 0.3, 1.0, 3.0)
 REFRESH_S: Final = 60.0
 LOOK_S: Final = 5.0
 """The longest time between two looks at the kernel's rules, whatever the kernel tells."""
+REMARKS: Final[Mapping[Mode, str]] = {
+    "directed": "one node receives what all clients send and passes on what is for the others, so that has to fit "
+    "through its network card (replies leave directly); when this node crashes, all clients wait for "
+    "`heartbeat.lost_after`. Where the network floods, in `invisible` only the clients of the node that crashed wait",
+    "invisible": "every node receives what all clients send and drops what is for the others; each client waits for "
+    "the crash of its own node only. The switch has to flood what it is sent for an unknown hardware address, which "
+    "many virtual networks do not: `directed` works on any",
+    "multicast": "every node receives what all clients send and drops what is for the others; each client waits for "
+    "the crash of its own node only. The switch has to flood multicast, and routers have to accept such a hardware "
+    "address for a host (some need a fixed entry): `directed` works on any network",
+}
+"""What each mode means, for `safekit plan`."""
 NOTHING: Final = Share(held=frozenset())
 
 
@@ -48,6 +60,10 @@ class NftLbResource(Resource[NftLbConfig], api=1):
         except ConfigError as error:
             findings.append(f"{error.message}; {error.hint}" if error.hint else error.message)
         return findings
+
+    @classmethod
+    def remarks(cls, config: NftLbConfig, kind: ModuleKind) -> list[str]:  # noqa: ARG003 - a hook of the SDK
+        return [f"mode {config.mode}: {REMARKS[config.mode]}"]
 
     def __init__(self, config: NftLbConfig, context: object) -> None:
         super().__init__(config, context)  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from safekit_sdk.plugin import Context, ModuleKind, Plugin, check_api
+from safekit_sdk.plugin import MAX_REMARK_CHARS, MAX_REMARKS, Context, ModuleKind, Plugin, check_api
 from safekit_sdk.testing.context import RecordingContext, a_context
 from safekit_sdk.units import Ident
 
@@ -93,6 +93,12 @@ class PluginConformance:
 
     def test_a_machine_on_which_it_works_has_nothing_to_object_to(self, config: Any) -> None:
         assert self.plugin.preflight(config, self.kind) == []
+
+    def test_its_remarks_are_a_few_short_sentences(self, config: Any) -> None:
+        remarks = self.plugin.remarks(config, self.kind)
+        assert isinstance(remarks, list)
+        assert len(remarks) <= MAX_REMARKS
+        assert all(isinstance(remark, str) and 0 < len(remark) <= MAX_REMARK_CHARS for remark in remarks)
 
     # -- the configuration model
 
