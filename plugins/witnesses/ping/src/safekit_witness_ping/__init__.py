@@ -1,0 +1,5 @@
+"""The `ping` witness."""
+
+from safekit_witness_ping.witness import PingConfig, PingWitness
+
+__all__ = ["PingConfig", "PingWitness"]
