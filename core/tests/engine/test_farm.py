@@ -306,3 +306,14 @@ def test_a_stopped_farm_serves_nobody(crowd: Crowd) -> None:
     crowd.settle(1.0)
     assert crowd.served() == {"a": 0, "b": 0, "c": 0}
     assert all(one.m.state is ModuleState.STOP for one in crowd.ones.values())
+
+
+def test_connections_of_a_released_bucket_stay_before_the_map_gives_it_to_another(crowd: Crowd) -> None:
+    """Between the release of a node that stops and the new map, packets of its connections still arrive."""
+    served = crowd["c"].accepts
+    crowd["c"].answers_runs = False
+    crowd.command("c", Command.STOP)
+    order = crowd["c"].order
+    assert order is not None
+    assert order.held == 0
+    assert order.moving & served == served

@@ -112,6 +112,10 @@ class Resource(Plugin[R]):
         """Farm: go on serving for so long from now; then, without another call, stop by yourself, without help of
         this process. Called every heartbeat; a frozen node's buckets go to the others a little after that time."""
 
+    async def settle(self) -> None:
+        """Farm: called before anything of the module is stopped in good order. Return when no bucket is served any more
+        and the application has taken over every connection that the kernel has answered; given up after 2 s."""
+
     async def inspect(self, question: Mapping[str, str]) -> Mapping[str, str]:  # noqa: ARG002 - a hook for subclasses
         """Facts about the running resource for people, as `connections`; may answer to what is asked, as `client`.
         Changes nothing."""

@@ -79,7 +79,8 @@ class TakeShare:
     held: int
     """A bit for each bucket that this node serves from now on."""
     moving: int
-    """A bit for each bucket that another living node had before, or has now: connections stay where they are."""
+    """A bit for each bucket that another living node had before or has now, or that is released and has no other owner
+    yet: connections stay where they are."""
     owners: tuple[str, ...]
     """The node that each bucket belongs to, empty for none."""
     priors: tuple[tuple[str, ...], ...]

@@ -199,7 +199,7 @@ def _give(turn: Turn, wanted: int) -> bool:
         share.number + 1,
         share.map.epoch,
         wanted,
-        sum(1 << bucket for bucket, earlier in enumerate(priors) if earlier),
+        bits(owners, turn.around.node) & ~wanted | sum(1 << b for b, earlier in enumerate(priors) if earlier),
         owners,
         priors,
         share.map.director,

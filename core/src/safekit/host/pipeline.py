@@ -40,6 +40,8 @@ class Outcome:
 
 SHARE_S: Final = 4.0
 """The longest that a resource may take for its share of a farm or its lease."""
+SETTLE_S: Final = 2.0
+"""The longest that a stop in good order waits for the clients that the kernel has answered already."""
 INSPECT_S: Final = 2.0
 
 
@@ -199,6 +201,9 @@ class Pipeline:
 
     async def _stop(self, scope: Scope, force: bool) -> Outcome:
         await self._watching.stop(scope)
+        if scope == "both" and not force:
+            for step in self._sharing():
+                await _attempt(step.resource.settle(), SETTLE_S, "the last clients")
         self._on.discard(scope)
         concerned = [
             step

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from safekit_resource_nft_lb import NftLbConfig, NftLbResource, nft, place
 from safekit_resource_nft_lb.jhash import bucket
 
 from safekit_sdk import ConfigError
-from safekit_sdk.testing import Namespace, network_namespace
+from safekit_sdk.testing import Namespace, a_context, network_namespace
 
 SEED = 0x1234
 VIP = {"addresses": ["10.5.0.100"]}
@@ -130,3 +132,34 @@ def test_the_hash_is_the_kernels(here: Namespace, family: int, session: bool) ->
             sender.sendto(b"x", (target, 9))
         found = next(entry["set"]["elem"] for entry in nft.Nft().listed("set inet look seen") if "set" in entry)
         assert found == [bucket(ip_address(source), SEED, 40000 + number if session else None)]
+
+
+async def test_a_stop_waits_for_clients_that_the_program_has_not_accepted_yet(here: Namespace, tmp_path: Path) -> None:
+    here.command("ip", "link", "set", "lo", "up")
+    resource = NftLbResource(config(rules=[{"port": 8080}]), a_context(tmp_path, kind="farm"))
+    with socket.create_server(("127.0.0.1", 8080)) as listener:
+        await asyncio.wait_for(resource.settle(), 5)
+        with socket.create_connection(("127.0.0.1", 8080)):
+            settling = asyncio.ensure_future(resource.settle())
+            await asyncio.wait([settling], timeout=0.1)
+            assert not settling.done()
+            accepted, _ = listener.accept()
+            with accepted:
+                await asyncio.wait_for(settling, 5)
+
+
+async def test_a_stop_waits_for_clients_that_have_an_answer_of_the_kernel_only(here: Namespace, tmp_path: Path) -> None:
+    """As Apache has it: a connection without a request is not handed to the program (tcp(7), TCP_DEFER_ACCEPT)."""
+    here.command("ip", "address", "add", "10.5.0.100/32", "dev", "lo")
+    here.command("ip", "link", "set", "lo", "up")
+    resource = NftLbResource(config(rules=[{"port": 8080}]), a_context(tmp_path, kind="farm"))
+    with socket.create_server(("10.5.0.100", 8080)) as listener:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 30)
+        with socket.create_connection(("10.5.0.100", 8080)) as client:
+            settling = asyncio.ensure_future(resource.settle())
+            await asyncio.wait([settling], timeout=0.1)
+            assert not settling.done()
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            accepted, _ = listener.accept()
+            with accepted:
+                await asyncio.wait_for(settling, 5)

@@ -19,12 +19,13 @@ from safekit_resource_nft_lb.jhash import bucket
 from safekit_resource_nft_lb.nft import Nft, NftError
 from safekit_resource_nft_lb.reception import Reception
 from safekit_resource_nft_lb.site import Site
-from safekit_resource_nft_lb.sockets import connections, listens
+from safekit_resource_nft_lb.sockets import connections, listens, waits
 from safekit_sdk import ConfigError, ModuleKind, Resource, ResourceState, Share, Status, Verdict
 
 ANNOUNCED_S: Final = (0.1, 0.3, 1.0, 3.0)
 """When, after the first, it is announced again who answers for the addresses: a single packet may be lost."""
 REFRESH_S: Final = 60.0
+SETTLED_S: Final = 0.01
 LOOK_S: Final = 5.0
 """The longest time between two looks at the kernel's rules, whatever the kernel tells."""
 REMARKS: Final[Mapping[Mode, str]] = {
@@ -137,6 +138,11 @@ class NftLbResource(Resource[NftLbConfig], api=1):
         except NftError:
             self._lay_again(site)
             self._kernel.run(ruleset.lease(site, seconds, self._share))
+
+    async def settle(self) -> None:
+        ports = {rule.port for rule in self.config.rules}
+        while self._share.held or waits(self.config.addresses, ports):  # noqa: ASYNC110 - the kernel tells nobody
+            await asyncio.sleep(SETTLED_S)
 
     def _lay_again(self, site: Site) -> None:
         self._kernel.run("\n".join([ruleset.foundation(site), ruleset.change(site, self._share)]))
