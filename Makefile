@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
-APT_TEST := apache2 ca-certificates curl gcc git iproute2 iputils-arping iputils-ping libc6-dev libnftables1 make nftables procps python3-venv util-linux
+APT_TEST := apache2 ca-certificates curl etcd-server gcc git iproute2 iputils-arping iputils-ping libc6-dev libnftables1 make nftables procps python3-venv util-linux
 APT_BENCH := apache2-utils fio haproxy keepalived tcpdump wrk
 
 PYTHON := .venv/bin/python
