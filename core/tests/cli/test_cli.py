@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,19 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
         shell("daemon", "stop")
 
 
+def wait_until(there: Callable[[], bool], bound_s: float = 30.0) -> None:
+    deadline_s = time.monotonic() + bound_s
+    while not there():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+
+
+def heard(node: Shell) -> bool:
+    """Whether both nodes answer, and each hears the other."""
+    answers = json.loads(node("status", "-o", "json").stdout).values()
+    return all("result" in answer and all(peer["alive"] for peer in answer["result"]["peers"]) for answer in answers)
+
+
 @pytest.fixture
 def bare(tmp_path: Path) -> Iterator[Shell]:
     """A machine on which nothing was done yet."""
@@ -87,8 +101,8 @@ def light(node: Shell) -> Iterator[str]:
 
 
 @pytest.fixture
-def half(tmp_path: Path) -> Iterator[Shell]:
-    """A node with the farm `web`, and a second node in its cluster that does not run."""
+def two(tmp_path: Path) -> Iterator[tuple[Shell, Shell]]:
+    """A node with the farm `web`, and a second node in its cluster whose daemon is not started yet."""
     with network_namespace() as namespace:
         first, second = Shell(tmp_path / "1", namespace), Shell(tmp_path / "2", namespace)
         first("cluster", "init", "--node", "n1", "--address", "127.0.0.1")
@@ -99,8 +113,9 @@ def half(tmp_path: Path) -> Iterator[Shell]:
             first("module", "wait", "web", "UP")
             token = first("cluster", "token").stdout.strip()
             second("cluster", "join", token, "--node", "n2", "--address", "127.0.0.2")
-            yield first
+            yield first, second
         finally:
+            second("daemon", "stop")
             first("daemon", "stop")
 
 
@@ -202,11 +217,32 @@ def test_what_a_light_module_cannot_do_is_refused(node: Shell, light: str) -> No
     assert "safekit: " in node("module", "swap", light, code=6).stderr
 
 
-def test_a_node_is_drained_and_taken_in_again_while_another_node_is_down(half: Shell) -> None:
-    assert "unreachable" in half("cluster", "status").stdout
-    assert "n1 is drained" in half("farm", "drain", "n1", "--timeout", "20").stdout
-    half("farm", "undrain", "n1")
-    assert json.loads(half("farm", "show", "web", "--over", "0.1", "-o", "json").stdout)["nodes"][0]["weight"] == 100
+def test_a_node_is_drained_and_taken_in_again_while_another_node_is_down(two: tuple[Shell, Shell]) -> None:
+    node, _ = two
+    assert "unreachable" in node("cluster", "status").stdout
+    assert "n1 is drained" in node("farm", "drain", "n1", "--timeout", "20").stdout
+    node("farm", "undrain", "n1")
+    assert json.loads(node("farm", "show", "web", "--over", "0.1", "-o", "json").stdout)["nodes"][0]["weight"] == 100
+
+
+def test_a_node_is_not_taken_from_a_module_that_runs_there(two: tuple[Shell, Shell]) -> None:
+    first, second = two
+    second("daemon", "start")
+    wait_until(lambda: heard(first) and heard(second))
+    first("module", "add", "watch", "--from", str(first.module("watch", LIGHT)))
+    first("module", "start", "watch", "--all")
+    fewer = str(first.module("fewer", LIGHT + "nodes: [n1]\n"))
+    said = "module 'watch' runs on n2, and would never be stopped there when n2 is none of its nodes"
+    assert said in first("plan", "watch", "--from", fewer, code=3).stdout
+    refused = first("apply", "watch", "--from", fewer, code=6).stderr
+    assert said in refused
+    assert "`safekit module stop watch --on n2`" in refused
+    for node in two:
+        assert (node.place / "etc" / "modules" / "watch" / "module.yaml").read_text() == LIGHT
+    first("module", "stop", "watch", "--on", "n2")
+    first("apply", "watch", "--from", fewer)
+    first("module", "wait", "watch", "UP")
+    assert "watch   n2" not in first("status").stdout
 
 
 # -- what is wrong

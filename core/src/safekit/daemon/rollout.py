@@ -73,14 +73,26 @@ class Rollout:
         present = self._configuration.modules.get(args.module)
         self._staged[args.module] = (digest, args.revision, compilation)
         plan = diff(present.compiled if present else None, compilation.compiled)
+        refusal = self._refused(args.module, compilation.compiled)
         return {
+            "refusal": refusal,
             "digest": digest,
             "revision": present.revision if present else 0,
-            "findings": list(compilation.findings),
+            "findings": [*compilation.findings, *([refusal] if refusal else [])],
             "warnings": list(compilation.warnings),
             "plan": plan.model_dump(mode="json"),
             "lines": lines(plan),
         }
+
+    def _refused(self, module: str, to_be: CompiledModule) -> str:
+        """Why this node cannot commit it now; nothing when it can."""
+        node = self._configuration.node
+        if node in to_be.nodes or self._stopped(module):
+            return ""
+        return (
+            f"module '{module}' runs on {node}, and would never be stopped there when {node} is none of its nodes: "
+            f"`safekit module stop {module} --on {node}` first"
+        )
 
     async def commit(self, args: CommitArgs) -> dict[str, Any]:
         staged = self._staged.pop(args.module, None)
@@ -107,7 +119,7 @@ class Rollout:
         """All nodes or none."""
         async with self._one_at_a_time:
             answers = await self._on_all("stage", {**args.model_dump(), "revision": 0}, STAGE_S)
-            failures = {node: answer for node, answer in answers.items() if isinstance(answer, Exception)}
+            failures = {node: failure for node, answer in answers.items() if (failure := _failure(answer))}
             if failures:
                 await self._on_all("abort", {"module": args.module}, COMMIT_S)
                 raise _refusal(args.module, failures)
@@ -183,6 +195,9 @@ class Rollout:
                 staged = await self.stage(
                     StageArgs(module=module, files=fetched["files"], revision=fetched["revision"])
                 )
+                if failure := _failure(staged):
+                    await self.abort(ModuleArgs(module=module))
+                    raise failure
                 order = CommitArgs(
                     module=module, digest=staged["digest"], revision=fetched["revision"], by=f"from {peer}"
                 )
@@ -215,8 +230,18 @@ def _plain(answer: Any) -> Any:
     return {"error": str(answer)} if isinstance(answer, BaseException) else answer
 
 
+def _failure(staged: Any) -> Exception | None:
+    """Why a node's answer to `stage` does not let the others commit."""
+    if isinstance(staged, Exception):
+        return staged
+    return RefusedError(staged["refusal"]) if staged["refusal"] else None
+
+
 def _refusal(module: str, failures: dict[str, Exception]) -> SafekitError:
     each = "\n".join(f"{node}: {error}" for node, error in failures.items())
-    unreachable = all(isinstance(error, (PeerError, TimeoutError)) for error in failures.values())
-    kind = PeerError if unreachable else ConfigError
+    kind: type[SafekitError] = ConfigError
+    if all(isinstance(error, (PeerError, TimeoutError)) for error in failures.values()):
+        kind = PeerError
+    elif all(isinstance(error, RefusedError) for error in failures.values()):
+        kind = RefusedError
     return kind(f"module '{module}' was changed on no node:\n{each}", hint="mend it, then apply again")
