@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 
 from safekit_resource_nft_lb import delivery, place, ruleset
 from safekit_resource_nft_lb.announcing import announce
-from safekit_resource_nft_lb.changes import Changes
+from safekit_resource_nft_lb.changes import rule_changes
 from safekit_resource_nft_lb.config import Address, Mode, NftLbConfig
 from safekit_resource_nft_lb.jhash import bucket
 from safekit_resource_nft_lb.nft import Nft, NftError
@@ -180,7 +180,7 @@ class NftLbResource(Resource[NftLbConfig], api=1):
     # what is seen
 
     async def watch(self) -> AsyncIterator[Verdict]:
-        with Changes() as changes, self._reception():
+        with rule_changes() as changes, self._reception():
             while True:
                 yield self._verdict()
                 await changes.wait(LOOK_S)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import errno
 import socket
 from collections.abc import Iterator
@@ -14,6 +12,8 @@ from typing import Final
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
+
+from safekit_sdk.netlink import Changes
 
 Interface = IPv4Interface | IPv6Interface
 _LOOPBACK, _LOWER_UP = 0x8, 0x10000
@@ -99,39 +99,6 @@ def _told_as_oserror(*harmless: int) -> Iterator[None]:
             raise OSError(error.code, f"the kernel refused it: {error}") from None
 
 
-class Changes:
-    """Rings whenever an interface or an address of the machine has changed. What changed is to be looked at: then
-    nothing is lost when many changes come at once."""
-
-    def __init__(self) -> None:
-        self._changed = asyncio.Event()
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
-        )
-
-    def __enter__(self) -> Changes:
-        try:
-            self._socket.bind((0, _GROUPS))
-        except BaseException:
-            self._socket.close()
-            raise
-        asyncio.get_running_loop().add_reader(self._socket, self._rang)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        asyncio.get_running_loop().remove_reader(self._socket)
-        self._socket.close()
-
-    def _rang(self) -> None:
-        self._changed.set()
-        with contextlib.suppress(BlockingIOError, OSError):  # ENOBUFS: more changes than fitted; it rings all the same
-            for _ in range(1000):
-                self._socket.recv(65536)
-
-    async def wait(self, at_most_s: float) -> bool:
-        """False when nothing changed within that time."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), at_most_s)
-        changed = self._changed.is_set()
-        self._changed.clear()
-        return changed
+def changes() -> Changes:
+    """Rings whenever an interface or an address of the machine has changed."""
+    return Changes(socket.NETLINK_ROUTE, _GROUPS)

@@ -12,7 +12,7 @@ from typing import ClassVar, Final
 
 from safekit_resource_vip import links
 from safekit_resource_vip.config import VipConfig
-from safekit_resource_vip.links import Changes, Link
+from safekit_resource_vip.links import Link
 from safekit_resource_vip.wire import Wire
 from safekit_sdk import ConfigError, ModuleKind, Resource, ResourceState, Status, Verdict
 
@@ -131,7 +131,7 @@ class VipResource(Resource[VipConfig], api=1):
 
     async def watch(self) -> AsyncIterator[Verdict]:
         link = await _place(self.config)
-        with Changes() as changes, Wire(link, self.config.address.ip) as wire:
+        with links.changes() as changes, Wire(link, self.config.address.ip) as wire:
             chores = asyncio.create_task(self._keep_known(wire))
             try:
                 while True:
