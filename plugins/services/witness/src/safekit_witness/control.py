@@ -1,4 +1,4 @@
-"""The operator's word to the running witness: one line of JSON each way on a unix socket, mode 0600 in a directory 0700."""
+"""The operator's word to the running witness: a line of JSON each way on a unix socket, 0600 in a directory 0700."""
 
 from __future__ import annotations
 

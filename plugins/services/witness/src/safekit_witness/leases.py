@@ -1,4 +1,4 @@
-"""Who may run a module: pure decisions of one witness. No clock, no disk: the time comes in, what must be kept goes out.
+"""Who may run a module: the pure decisions of one witness. Time comes in, what must be kept goes out.
 
 A lease is given to another node only when GUARD times its length has passed by the clock of the witness since it was
 given or renewed. A holder that counts from before it asked, on a clock up to a tenth slow, is over by then even when

@@ -16,7 +16,7 @@ from safekit_witness.quorum import Quorum
 
 class LeaseConfig(WitnessConfig):
     token: Secret
-    """What `safekit-witness admit` printed, a line of one witness or three lines of three: file:/etc/safekit/witness.token"""
+    """What `safekit-witness admit` printed: one line, or those of three witnesses; file:/etc/safekit/witness.token"""
     timeout: Duration = Duration(1)
     """A call that takes longer has not reached the witness; less than `lease`."""
     lease: Duration = Duration(10)

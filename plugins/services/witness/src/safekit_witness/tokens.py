@@ -20,7 +20,7 @@ MAX_CHARACTERS: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """`skw1-` and base64 of: IPv6 or mapped IPv4 address, port, the witness's public key, the secret key (Z85), CRC-32."""
+    """`skw1-`, then in base64: IPv6 or mapped IPv4 address, port, the witness's public key, the secret key, CRC-32."""
 
     address: str
     port: int
