@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safekit.engine.actions import RunPipeline
-from safekit.engine.mirror import loses
+from safekit.engine.meeting import loses
 from safekit.engine.module import PeerView, Surroundings, Turn
 from safekit.engine.reports import ModuleReport
 from safekit.engine.transitions import PRIMARY as PRIMARY_STATES

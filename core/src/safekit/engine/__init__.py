@@ -1,14 +1,15 @@
 """The engine: pure. Events and a time in; a state and actions out. No socket, clock, thread, file or randomness."""
 
 from safekit.engine.durable import Durable
-from safekit.engine.node import NodeState, durable, leases, new_node, next_deadline, reports, restore, step
-from safekit.engine.view import awaited, heard, peers, view
+from safekit.engine.node import NodeState, durable, leases, new_node, next_deadline, reports, restore, rights, step
+from safekit.engine.view import awaited, echoes, heard, peers, view
 
 __all__ = [
     "Durable",
     "NodeState",
     "awaited",
     "durable",
+    "echoes",
     "heard",
     "leases",
     "new_node",
@@ -16,6 +17,7 @@ __all__ = [
     "peers",
     "reports",
     "restore",
+    "rights",
     "step",
     "view",
 ]

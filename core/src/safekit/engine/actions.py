@@ -90,6 +90,33 @@ class TakeShare:
     """Node, identifier of the resource, and what that resource says there."""
 
 
+class WitnessCall(StrEnum):
+    ACQUIRE = "acquire"
+    RENEW = "renew"
+    RELEASE = "release"
+    PROBE = "probe"
+
+
+@dataclass(frozen=True, slots=True)
+class AskWitness:
+    """The host asks the module's witness; WitnessAnswered(number) follows within the witness's timeout. Of several
+    the last one counts."""
+
+    module: str
+    number: int
+    call: WitnessCall
+    epoch: int
+    """Of the lease; the least one when it is acquired."""
+
+
+@dataclass(frozen=True, slots=True)
+class FenceSelf:
+    """Reset this node at once, where that is configured: something of a primary runs that has no right to."""
+
+    module: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Publish:
     """Send a heartbeat with the present reports now, on every network."""
@@ -118,4 +145,4 @@ class Explain:
     """info, warning or alarm."""
 
 
-Action = RunPipeline | StartHost | StopHost | KillHost | TakeShare | Publish | Explain
+Action = RunPipeline | StartHost | StopHost | KillHost | TakeShare | AskWitness | FenceSelf | Publish | Explain

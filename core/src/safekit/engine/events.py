@@ -92,6 +92,22 @@ class ShareTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class WitnessAnswered:
+    """The answer to one AskWitness."""
+
+    module: str
+    number: int
+    reached: bool
+    granted: bool = False
+    """Of acquire and renew."""
+    epoch: int = 0
+    ttl_s: float = 0.0
+    """How long the lease lasts from before it was asked for."""
+    text: str = ""
+    """For people: why not, or what it says."""
+
+
+@dataclass(frozen=True, slots=True)
 class WeightSet:
     """The operator gives this node another part of a farm's clients: 0 drains it, None is what is configured."""
 
@@ -150,6 +166,7 @@ Event = (
     | HostLost
     | PipelineFinished
     | ShareTaken
+    | WitnessAnswered
     | WeightSet
     | VerdictChanged
     | ValueSet

@@ -33,6 +33,10 @@ class Peer:
     """`modules` as it came, to see at once that nothing changed."""
     hears_us: int = -1
     """The last of our sequence numbers that it had heard."""
+    time_s: float = 0.0
+    """Its own clock when it sent the last heartbeat that we heard."""
+    echo: tuple[int, float] = (0, float("-inf"))
+    """Our incarnation and clock when we sent the last heartbeat that it says it heard."""
 
 
 _NOT_CONFIGURED = MembershipSpec("", (), ())
@@ -98,6 +102,8 @@ def hear(membership: Membership, network: str, beat: Heartbeat, now_s: float) ->
         seen=beat.modules if changed else peer.seen,
         hears_us=hears_us,
         deaf_s=float("inf") if hears_us >= 0 else min(peer.deaf_s, now_s),
+        time_s=beat.time_s,
+        echo=next(((inc, sent_s) for name, inc, sent_s in beat.echoes if name == membership.spec.node), peer.echo),
     )
     return Heard(_with_peer(membership, after), not peer.alive, restarted, changed)
 

@@ -4,12 +4,12 @@ While the nodes hear each other, a node becomes primary only by the other's word
 other has acknowledged the claim in a report that is neither active nor claims itself. Who acknowledged a claim
 does not become primary while it stands. Of two claims at once the node that comes first in the module's list wins.
 
-While they do not hear each other, the isolation policy decides.
+While they do not hear each other, the witness decides (`right`), or where there is none the isolation policy.
 """
 
 from __future__ import annotations
 
-from safekit.engine import commands, progress
+from safekit.engine import commands, meeting, progress, right
 from safekit.engine.module import Turn, up_to_date
 from safekit.engine.reports import ModuleReport, Readiness
 from safekit.engine.spec import IsolationPolicy
@@ -17,14 +17,21 @@ from safekit.engine.transitions import ALONE, PRIM, SECOND, WAIT
 
 
 def decide(turn: Turn) -> None:
-    """Begin what the facts call for; while a run is under way nothing, unless it must not go on."""
+    right.begin_turn(turn)
     _acknowledge(turn)
+    if not right.enforce(turn):
+        _decide(turn)
+    right.keep(turn)
+
+
+def _decide(turn: Turn) -> None:
+    """Begin what the facts call for; while a run is under way nothing, unless it must not go on."""
     if turn.m.run is not None:
-        _break_off(turn)
+        meeting.break_off(turn)
         return
     if progress.stop_or_start(turn):
         return
-    if _meet(turn):
+    if meeting.meet(turn):
         return
     match turn.m.state:
         case s if s is WAIT:
@@ -49,93 +56,6 @@ def _acknowledge(turn: Turn) -> None:
     if claim != turn.m.acknowledged:
         turn.set(acknowledged=claim)
         turn.publish()
-
-
-def _meet(turn: Turn) -> bool:
-    """Both run after a partition or a freeze: the loser stops at once. True when this node is the loser."""
-    report = _other_primary(turn)
-    if report is None:
-        _calm_down(turn)
-        return False
-    if not loses(turn, report):
-        turn.be(
-            turn.m.state,
-            turn.m.readiness,
-            f"both nodes ran the module after they had lost each other; {turn.peer.node} stops",
-            "two-primaries",
-            severity="alarm",
-            prevent="a lease witness: with it at most one node runs",
-        )
-        return False
-    turn.begin(
-        "wait",
-        f"both nodes ran the module after they had lost each other; {turn.peer.node} goes on, this node stops",
-        "two-primaries",
-        force=True,
-        severity="alarm",
-        facts={"this node took over": _word(turn.m.took_over), "this node was frozen": _word(turn.m.doubtful)},
-        prevent="a lease witness: with it at most one node runs",
-    )
-    return True
-
-
-def _other_primary(turn: Turn) -> ModuleReport | None:
-    """The peer's report when both run and the peer means to go on. One that says STOP, WAIT or SECOND while
-    something is active there is about to end it by itself."""
-    report = turn.peer.report
-    if report is None or not turn.peer.alive or not (turn.m.active and report.active):
-        return None
-    return report if report.state in {ALONE, PRIM} else None
-
-
-def _calm_down(turn: Turn) -> None:
-    """The peer was heard since, and runs nothing: nobody took over here or there."""
-    report = turn.peer.report
-    if report is None or not turn.peer.alive or report.active:
-        return
-    doubtful = turn.m.doubtful and not turn.around.awake
-    if (turn.m.took_over, turn.m.doubtful) != (False, doubtful):
-        turn.set(took_over=False, doubtful=doubtful)
-        turn.publish()
-
-
-def _break_off(turn: Turn) -> None:
-    """A start may take minutes; two primaries may not last so long."""
-    report, run = _other_primary(turn), turn.m.run
-    if report is None or run is None or run.killed or not run.row.starts or not loses(turn, report):
-        return
-    turn.kill_host(f"{turn.peer.node} is primary as well", blameless=True)
-    turn.say(
-        f"both nodes run the module; {turn.peer.node} goes on, '{run.row.name}' is broken off here",
-        "two-primaries",
-        severity="alarm",
-        prevent="a lease witness: with it at most one node runs",
-    )
-
-
-def _word(truth: bool) -> str:
-    return "yes" if truth else "no"
-
-
-def loses(turn: Turn, report: ModuleReport) -> bool:
-    """The same answer on both nodes from the two reports: who was frozen loses; then who took over (the former
-    secondary); then the lower epoch; then who comes later in the module's list. Before all that: who is not
-    heard by the other, since the other cannot know that it is to stop."""
-    m = turn.m
-    if turn.peer.deaf:
-        return True
-    if m.doubtful != report.doubtful:
-        return m.doubtful
-    if m.took_over != report.took_over:
-        return m.took_over
-    if m.epoch != report.epoch:
-        return m.epoch < report.epoch
-    return _comes_later(turn)
-
-
-def _comes_later(turn: Turn) -> bool:
-    nodes = turn.m.spec.nodes
-    return nodes.index(turn.around.node) > nodes.index(turn.peer.node) if turn.peer.node in nodes else False
 
 
 def _from_wait(turn: Turn) -> None:
@@ -194,7 +114,7 @@ def _first(turn: Turn, report: ModuleReport) -> bool:
         return own > other
     if spec.default_primary in {turn.around.node, turn.peer.node}:
         return spec.default_primary == turn.around.node
-    return not _comes_later(turn)
+    return not meeting.comes_later(turn)
 
 
 def _may_be_primary(turn: Turn) -> bool:
@@ -218,6 +138,8 @@ def _alone_or_wait(turn: Turn) -> None:
         _stay(turn, Readiness.NOT_READY, f"to be secondary, and {peer} cannot be heard")
     elif not peer:
         turn.begin("become-alone", "this module has one node")
+    elif right.witness_of(turn.m) is not None:
+        _alone_by_witness(turn)
     elif turn.m.chosen:
         turn.begin("become-alone", f"the operator said so; {peer} cannot be heard", "prim", severity="warning")
     elif turn.m.spec.isolation is IsolationPolicy.AVAILABILITY:
@@ -237,6 +159,21 @@ def _alone_or_wait(turn: Turn) -> None:
         )
 
 
+def _alone_by_witness(turn: Turn) -> None:
+    peer = turn.peer.node
+    if turn.m.chosen and turn.m.chosen_by_force:
+        right.by_force(turn)
+        turn.begin("become-alone", f"the operator answers for it that {peer} runs nothing", "prim", severity="warning")
+    elif turn.now_s < right.may_ask_s(turn):
+        _stay(turn, Readiness.TRANSIENT, f"{peer} cannot be heard; it may still run for a while")
+    elif right.has(turn):
+        turn.begin("become-alone", f"{peer} cannot be heard, and the witness gave this node the lease")
+    else:
+        why = turn.m.right.trouble or "the witness is asked"
+        off = f"; if {peer} is off: `safekit module prim {turn.m.spec.name} --force`"
+        _stay(turn, Readiness.NOT_READY, f"{peer} cannot be heard: {why}{off if turn.m.right.trouble else ''}")
+
+
 def _stay(turn: Turn, readiness: Readiness, why: str) -> None:
     turn.be(turn.m.state, readiness, why, "waiting")
 
@@ -254,7 +191,7 @@ def _claim(turn: Turn, row: str, why: str) -> None:
     if not turn.around.awake:
         return  # it slept, and may be hearing an acknowledgement or a silence of long ago
     if not turn.m.claim:
-        if report.claim and _comes_later(turn):
+        if report.claim and meeting.comes_later(turn):
             return
         turn.set(claim=(turn.around.incarnation << 20) + turn.m.runs + 1)
         if turn.m.state is WAIT:
@@ -263,9 +200,9 @@ def _claim(turn: Turn, row: str, why: str) -> None:
             turn.say(f"claims to be primary: {why}", "claim")
         turn.publish()
     elif report.claim:
-        if _comes_later(turn):
+        if meeting.comes_later(turn):
             _withdraw(turn)
-    elif report.acknowledged == turn.m.claim:
+    elif report.acknowledged == turn.m.claim and right.suffices(turn):
         turn.begin(row, why)
 
 
@@ -311,6 +248,7 @@ def _from_second(turn: Turn) -> None:
     elif report.active:
         _withdraw(turn)
         turn.set(handover=False)
+        turn.be(SECOND, Readiness.READY, progress.READY_REASONS[SECOND], "joined")
     elif turn.m.handover and report.state is SECOND and turn.now_s < turn.m.handover_until_s:
         return
     else:
@@ -324,7 +262,7 @@ def _without_primary(turn: Turn, report: ModuleReport) -> None:
     if obstacle:
         turn.begin("wait", f"{peer} is {report.state}, and this node may not be primary: {obstacle}", "unfit")
     elif report.handover:
-        if turn.around.awake:
+        if turn.around.awake and right.suffices(turn):
             turn.begin("swap-in", f"{peer} handed over")
     elif not turn.m.failover and report.state is not SECOND:
         turn.set(survivor=True)
@@ -344,6 +282,8 @@ def _lost_primary(turn: Turn) -> None:
         turn.begin("wait", f"{peer.node} was lost, and automatic failover is off", "failover-off", facts=facts)
     elif obstacle:
         turn.begin("wait", f"{peer.node} was lost, but {obstacle}", "unfit", severity="alarm", facts=facts)
+    elif right.witness_of(turn.m) is not None:
+        _take_over_by_witness(turn, facts)
     elif turn.m.spec.isolation is IsolationPolicy.AVAILABILITY:
         turn.begin(
             "takeover",
@@ -362,3 +302,26 @@ def _lost_primary(turn: Turn) -> None:
             considered=("take over: without a lease witness nobody can tell a dead peer from a cut link",),
             prevent="a lease witness, or `isolation: availability` where running twice loses nothing",
         )
+
+
+def _take_over_by_witness(turn: Turn, facts: dict[str, str]) -> None:
+    """What the primary was promised ends first; then the witness knows whether it has the lease still. Where it has, it
+    runs, and what this node has grows old: it is secondary no more."""
+    peer, may_s = turn.peer, right.may_ask_s(turn)
+    turn.set(handover=False)
+    witness = right.witness_of(turn.m)
+    if turn.now_s < may_s:
+        turn.be(SECOND, Readiness.READY, f"{peer.node} is silent; it may still run for a while", "silence")
+    elif right.has(turn):
+        turn.begin(
+            "takeover",
+            f"{peer.node} was silent for {peer.silent_s:.2f} s on every network; the witness gave this node the lease",
+            severity="warning",
+            facts={**facts, "lease": f"epoch {turn.m.right.epoch}"},
+            prevent="a second heartbeat network, if only the network failed; a longer lost_after, if it was load",
+        )
+    elif witness is not None and turn.now_s < may_s + witness.lease_s:
+        turn.be(SECOND, Readiness.READY, f"{peer.node} is silent; the witness is asked", "silence")
+    else:
+        why = turn.m.right.trouble or "the witness gave no answer"
+        turn.begin("wait", f"{peer.node} is silent, and {why}", severity="alarm", facts=facts)

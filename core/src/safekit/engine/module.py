@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
@@ -9,6 +10,7 @@ from typing import Any, Final
 from safekit.engine import rules
 from safekit.engine.actions import Action, Explain, KillHost, Publish, RunPipeline, StartHost, StopHost
 from safekit.engine.events import Command
+from safekit.engine.lease import NO_RIGHT, Right
 from safekit.engine.reports import FarmReport, ModuleReport, ModuleState, Readiness
 from safekit.engine.share import NO_SHARE, PLACE, Share
 from safekit.engine.spec import Kind, ModuleSpec
@@ -37,6 +39,7 @@ class Run:
     number: int
     row: Row
     deadline_s: float
+    force: bool = False
     killed: bool = False
     blameless: bool = False
     """Killed for a reason that lies outside of the module: not counted as a restart."""
@@ -83,6 +86,8 @@ class Module:
     """The automatic swap to the default primary was tried since the peer was away, or the operator swapped."""
     share: Share = NO_SHARE
     """Of a farm's clients."""
+    right: Right = NO_RIGHT
+    """To be primary, where a witness decides."""
     host: HostState = HostState.NONE
     run: Run | None = None
     runs: int = 0
@@ -130,6 +135,10 @@ class PeerView:
     """We hear it, and it says that it does not hear us."""
     report: ModuleReport | None = None
     silent_s: float = 0.0
+    echo_s: float = -math.inf
+    """When this node sent the last heartbeat that the peer is known to have heard."""
+    promised_s: float = -math.inf
+    """Since when this node has promised it nothing."""
 
     @property
     def state(self) -> ModuleState | None:
@@ -270,7 +279,7 @@ class Turn:
         bound_s = self.m.spec.start_bound_s + self.m.spec.stop_bound_s
         after = row.after or before
         handover = self.m.handover and after is ModuleState.SECOND
-        self.set(runs=number, run=Run(number, row, self.now_s + bound_s), claim=0, handover=handover)
+        self.set(runs=number, run=Run(number, row, self.now_s + bound_s, force), claim=0, handover=handover)
         self.be(
             after,
             Readiness.TRANSIENT,
@@ -290,7 +299,7 @@ class Turn:
     def _take(self, row: Row) -> None:
         seen = self.peer.report.epoch if self.peer.report else 0
         self.set(
-            epoch=max(self.m.epoch, seen) + 1,
+            epoch=max(self.m.epoch + 1, seen + 1, self.m.right.epoch),
             was_primary=True,
             incumbent=True,
             active=True,
@@ -368,6 +377,7 @@ def report(module: Module) -> ModuleReport:
         acknowledged=module.acknowledged,
         up_to_date=up_to_date(module),
         failover=module.failover,
+        lease_s=module.spec.witness.lease_s if module.spec.witness is not None else 0.0,
         signature=module.spec.signature,
         reason=module.reason,
         farm=_farm_report(module) if module.spec.kind is Kind.FARM else None,

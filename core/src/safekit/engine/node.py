@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from safekit.engine import commands, events, farm, membership, mirror, progress, single
+from safekit.engine import commands, events, farm, membership, mirror, progress, right, single
 from safekit.engine.actions import Action, Explain
 from safekit.engine.durable import Durable, ModuleFacts, facts_of, recalled
 from safekit.engine.events import Event
@@ -115,7 +115,9 @@ def _noted(node: NodeState, decision: str, rule: str, severity: str = "info") ->
 
 
 def _due(module: Module, now_s: float) -> bool:
-    """Whether time alone may change this module."""
+    """Whether time alone may change this module. A right to run is looked at in every interval."""
+    if right.witness_of(module) is not None and (module.active or module.state is not STOP):
+        return True
     if module.run is not None:
         return now_s >= module.run.deadline_s or module.share.unsettled
     unsettled = module.cleanup or (module.wanted and not module.steady) or module.share.unsettled
@@ -124,12 +126,21 @@ def _due(module: Module, now_s: float) -> bool:
 
 def leases(node: NodeState) -> tuple[tuple[str, float], ...]:
     """The farms whose resources may go on accepting clients, each until when. For who has just sent a heartbeat."""
-    until_s = (node.membership.last_tick_s or 0.0) + membership.lease_s(node.membership.spec)
-    return tuple((name, until_s) for name, module in node.modules.items() if _has_lease(module))
+    now_s = node.membership.last_tick_s or 0.0
+    until_s = now_s + membership.lease_s(node.membership.spec)
+    farms = [(name, until_s) for name, module in node.modules.items() if _has_lease(module)]
+    return (*farms, *((name, ends.stop_s) for name, ends in rights(node, now_s)))
 
 
 def _has_lease(module: Module) -> bool:
     return module.spec.kind is Kind.FARM and module.host is HostState.READY and not module.share.lapsed
+
+
+def rights(node: NodeState, now_s: float) -> tuple[tuple[str, right.Limits], ...]:
+    """When each module that a witness or a peer lets run here has to have stopped, by this node's clock."""
+    active = [module for module in node.modules.values() if module.active and right.witness_of(module) is not None]
+    turns = [Turn(module, _around(node, module, now_s), now_s) for module in active]
+    return tuple((turn.m.spec.name, right.limits(turn.m, right.promised_until_s(turn))) for turn in turns)
 
 
 def _deadlines(module: Module) -> list[float]:
@@ -206,7 +217,9 @@ def _start(node: NodeState, event: events.Started, now_s: float, actions: list[A
         if event.boot and module.spec.boot is not BootPolicy.AUTO:
             wanted = module.spec.boot is BootPolicy.ON
         share = module.share.unsure(now_s) if module.share.held else module.share
-        modules[name] = replace(module, desired=wanted, cleanup=True, cleanup_s=now_s, share=share)
+        modules[name] = replace(
+            module, desired=wanted, cleanup=True, cleanup_s=now_s, share=share, right=right.unknown(module, now_s)
+        )
     return _all(replace(node, modules=modules), now_s, actions)
 
 
@@ -259,6 +272,8 @@ def _take_in(turn: Turn, event: Event) -> None:
             progress.run_ended(turn, event)
         case events.ShareTaken():
             farm.share_taken(turn, event)
+        case events.WitnessAnswered():
+            right.answered(turn, event)
         case events.WeightSet():
             farm.set_weight(turn, event)
         case events.CommandGiven():
@@ -315,4 +330,6 @@ def _seen(node: NodeState, module: Module, name: str, now_s: float) -> PeerView:
         deaf=membership.deaf(node.membership, known.node, now_s),
         report=known.modules.get(module.spec.name),
         silent_s=max(now_s - known.last_s, 0.0) if known.incarnation >= 0 else 0.0,
+        echo_s=known.echo[1] if known.echo[0] == node.incarnation else float("-inf"),
+        promised_s=max(known.last_s, known.since_s),
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from safekit.engine import commands
+from typing import Final
+
+from safekit.engine import commands, right
 from safekit.engine.events import PipelineFinished
 from safekit.engine.module import HostState, Turn
 from safekit.engine.reports import ModuleState, Readiness
@@ -10,6 +12,13 @@ from safekit.engine.transitions import SECOND, STOP, WAIT, Row
 
 CLEANUP_AGAIN_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Pauses before the next clean-up, by how many have failed in a row."""
+
+READY_REASONS: Final = {
+    ModuleState.ALONE: "running here, without a secondary",
+    ModuleState.PRIM: "running here, with a secondary",
+    ModuleState.SECOND: "ready to take over",
+    ModuleState.UP: "running",
+}
 
 
 def host_ready(turn: Turn) -> None:
@@ -26,6 +35,7 @@ def host_lost(turn: Turn, reason: str) -> None:
     counts = (turn.m.state is not STOP or run is not None) and not (run is not None and run.blameless)
     turn.set(host=HostState.NONE, run=None, claim=0, handover=False, again=False, values={}, holding={}, reload=False)
     turn.set(share=turn.m.share.unsure(turn.now_s))
+    right.forget_call(turn)
     _clean_up_later(turn)
     if turn.m.wanted and counts:
         turn.count_loop(reason)
@@ -65,20 +75,12 @@ def _arrived(turn: Turn, row: Row) -> None:
         turn.be(WAIT, Readiness.TRANSIENT, "prestart is done; looking for the peer", "started")
         return
     turn.set(retry_s=0.0, share=turn.m.share.unknown())
-    turn.be(turn.m.state, Readiness.READY, _ready_reason(turn), row.name)
-
-
-def _ready_reason(turn: Turn) -> str:
-    return {
-        ModuleState.ALONE: "running here, without a secondary",
-        ModuleState.PRIM: "running here, with a secondary",
-        ModuleState.SECOND: "ready to take over",
-        ModuleState.UP: "running",
-    }.get(turn.m.state, "")
+    turn.be(turn.m.state, Readiness.READY, READY_REASONS.get(turn.m.state, ""), row.name)
 
 
 def _released(turn: Turn, row: Row) -> None:
     turn.set(active=False, took_over=False, doubtful=False, cleanups=0, share=turn.m.share.none())
+    right.give_back(turn)
     if row.name == "swap-out":
         _hand_over(turn)
     elif row.name == "cleanup":
@@ -97,7 +99,7 @@ def _hand_over(turn: Turn) -> None:
     obstacle = commands.receiver_obstacle(turn)
     if not turn.m.wanted:
         turn.be(SECOND, Readiness.TRANSIENT, "no longer primary", "swap-out")
-    elif obstacle and turn.around.awake and not commands.unfit(turn):
+    elif obstacle and turn.around.awake and not commands.unfit(turn) and right.suffices(turn):
         turn.begin("swap-back", f"the swap is called off: {obstacle}", severity="warning")
     else:
         until_s = turn.now_s + max(5.0, 3 * turn.around.lost_after_s)

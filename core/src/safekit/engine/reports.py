@@ -84,6 +84,8 @@ class ModuleReport:
     """The last claim heard from the peer. While it stands, the sender neither claims nor becomes primary."""
     up_to_date: bool = True
     failover: bool = True
+    lease_s: float = 0.0
+    """Not primary, it takes over from a peer that it heard only after so long; 0 where no witness decides."""
     signature: str = ""
     reason: str = ""
     farm: FarmReport | None = None
@@ -102,5 +104,10 @@ class Heartbeat:
     modules: tuple[tuple[str, ModuleReport], ...] = ()
     heard: tuple[tuple[str, int], ...] = ()
     """The last sequence heard from each node, so that one-way loss is seen from both sides."""
+    time_s: float = 0.0
+    """The sender's monotonic clock as it was sent."""
+    echoes: tuple[tuple[str, int, float], ...] = ()
+    """From each node the incarnation and `time_s` of the last heartbeat that was heard before the sender decided what
+    is not in `modules` yet. What it promises to that node it promises from then on."""
     lost_after_s: float = 0.0
     """The sender's loss time, which its leases are part of."""

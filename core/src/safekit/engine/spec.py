@@ -34,6 +34,18 @@ class BootPolicy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class WitnessSpec:
+    resource: str
+    """Its name in rules and in the status: `splitbrain.lease`."""
+    lease_s: float
+    """How long a right to run lasts without being renewed; both nodes have the same."""
+    timeout_s: float
+    """A call that takes longer has not reached it."""
+    exclusive: bool = True
+    """Two leases at a time are impossible. False for what only sees whether this node is isolated."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModuleSpec:
     name: str
     kind: Kind
@@ -41,6 +53,8 @@ class ModuleSpec:
     """The nodes that have the module, in the order of preference. A mirror has one or two."""
     rules: tuple[Rule, ...] = ()
     isolation: IsolationPolicy = IsolationPolicy.SAFETY
+    witness: WitnessSpec | None = None
+    """Who says which node may run when they do not hear each other; then `isolation` is not asked."""
     has_data: bool = False
     """Whether a resource replicates data, so that only an up-to-date node may become primary."""
     default_primary: str | None = None

@@ -142,6 +142,11 @@ def _is_awaited(node: NodeState, module: Module) -> bool:
     return False
 
 
+def echoes(node: NodeState) -> tuple[tuple[str, int, float], ...]:
+    """Of each living peer the incarnation, and its clock when it sent the last heartbeat that was heard."""
+    return tuple((peer.node, peer.incarnation, peer.time_s) for peer in node.membership.peers.values() if peer.alive)
+
+
 def heard(node: NodeState) -> tuple[tuple[str, int], ...]:
     """The last sequence number heard from each living peer, for our heartbeats."""
     return tuple((peer.node, peer.sequence) for peer in node.membership.peers.values() if peer.alive)

@@ -10,7 +10,9 @@ from safekit import engine
 from safekit.engine import events
 from safekit.engine.actions import (
     Action,
+    AskWitness,
     Explain,
+    FenceSelf,
     KillHost,
     Phase,
     Publish,
@@ -42,6 +44,7 @@ class Daemon(Process):
         self.node = engine.restore(machine.name, machine.disk) if machine.disk else engine.new_node(machine.name)
         self.started_s = self.schedule.now_s
         self.published: tuple[tuple[str, ModuleReport], ...] = ()
+        self._echoes: tuple[tuple[str, int, float], ...] = ()
         self._durable = engine.durable(self.node)
         self._pending: deque[Pending] = deque()
         self._saving = False
@@ -91,8 +94,17 @@ class Daemon(Process):
     def beat(self) -> None:
         self._sequence += 1
         lost_after_s = self.node.membership.spec.lost_after_s
+        if not self._pending and not self._saving:
+            self._echoes = engine.echoes(self.node)
         beat = Heartbeat(
-            self.machine.name, self.incarnation, self._sequence, self.published, engine.heard(self.node), lost_after_s
+            node=self.machine.name,
+            incarnation=self.incarnation,
+            sequence=self._sequence,
+            modules=self.published,
+            heard=engine.heard(self.node),
+            time_s=self.machine.local_s(),
+            echoes=self._echoes,
+            lost_after_s=lost_after_s,
         )
         self.machine.network.send(self.machine.name, beat)
 
@@ -100,6 +112,7 @@ class Daemon(Process):
         for _, until_s in engine.leases(self.node):
             if self.host is not None:
                 self.host.deliver(partial(self.host.extend_lease, until_s))
+        self.machine.feed_watchdog(engine.rights(self.node, self.machine.local_s()))
 
     def _queue(self, actions: tuple[Action, ...]) -> None:
         durable = engine.durable(self.node)
@@ -165,6 +178,10 @@ class Daemon(Process):
                 self._end_host()
             case TakeShare():
                 self._take_share(action)
+            case AskWitness():
+                self._ask_witness(action)
+            case FenceSelf():
+                self.machine.reset(action.reason)
             case KillHost():
                 self.kill_host(action.reason)
             case Publish():
@@ -185,6 +202,12 @@ class Daemon(Process):
             self.submit(events.HostLost(MODULE, "the host cannot be reached"))
         else:
             self.host.deliver(partial(self.host.take_share, order))
+
+    def _ask_witness(self, asked: AskWitness) -> None:
+        if self.host is None:
+            self.submit(events.WitnessAnswered(MODULE, asked.number, reached=False, text="there is no host"))
+        else:
+            self.host.deliver(partial(self.host.ask_witness, asked))
 
     def _start_host(self) -> None:
         if self.host is None:

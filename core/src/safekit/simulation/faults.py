@@ -48,6 +48,9 @@ class Faults:
             "reconfigure": self._reconfigure,
             "weight": self._weight,
             "lost_share": partial(self._some, "lost_shares"),
+            "witness_down": self._witness_down,
+            "witness_cut": self._witness_cut,
+            "isolate": self._isolate,
         }
 
     def plan(self) -> float:
@@ -79,6 +82,8 @@ class Faults:
         seconds = self.rng.choice(
             (self.rng.uniform(0.0, lost_s), lost_s * self.rng.uniform(0.8, 1.3), self.rng.uniform(1.0, 10.0))
         )
+        if self.history.witness is not None and self.rng.random() < 0.3:
+            seconds = self.history.witness.spec.lease_s * self.rng.uniform(0.5, 2.5)
         self._during(max(seconds, least_s), work)
 
     def _during(self, seconds: float, work: Work) -> None:
@@ -108,12 +113,15 @@ class Faults:
         sender = self.rng.choice(self.history.scenario.nodes)
         self._cut_links([link for link in self.history.network.links() if link[1] == sender])
 
-    def _cut_links(self, links: list[Link]) -> None:
+    def _cut_links(self, links: list[Link], also: str = "") -> None:
+        """`also`: the node that does not reach the witness meanwhile."""
         self._note(f"cut {' '.join(f'{net}:{a}>{b}' for net, a, b in links)}")
         self.history.network.cut(links)
-        self._for_a_while(partial(self._mend, links))
+        self._for_a_while(partial(self._mend, links, also))
 
-    def _mend(self, links: list[Link]) -> None:
+    def _mend(self, links: list[Link], also: str) -> None:
+        if self.history.witness is not None:
+            self.history.witness.cut.discard(also)
         self._note(f"mended {' '.join(f'{net}:{a}>{b}' for net, a, b in links)}")
         self.history.network.mend(links)
 
@@ -126,6 +134,31 @@ class Faults:
         network.noise = self.rng.uniform(0.1, 0.7)
         self._note(f"noise {network.noise:.2f}")
         self._for_a_while(partial(setattr, network, "noise", 0.0))
+
+    # the witness
+
+    def _witness_down(self) -> None:
+        witness = self.history.witness
+        if witness is not None and witness.up:
+            self._note("the witness goes")
+            witness.up = False
+            self._for_a_while(witness.mend)
+
+    def _witness_cut(self) -> None:
+        witness = self.history.witness
+        if witness is not None:
+            name = self._machine().name
+            self._note(f"{name} does not reach the witness")
+            witness.cut.add(name)
+            self._for_a_while(partial(witness.cut.discard, name))
+
+    def _isolate(self) -> None:
+        """One node reaches nobody: what a witness is for."""
+        witness = self.history.witness
+        name = self._machine().name
+        if witness is not None:
+            witness.cut.add(name)
+            self._cut_links([link for link in self.history.network.links() if name in link[1:]], also=name)
 
     # machines and daemons
 

@@ -20,6 +20,7 @@ from safekit.simulation.network import Network
 from safekit.simulation.scenario import MODULE, Scenario, draw
 from safekit.simulation.schedule import Schedule
 from safekit.simulation.watch import ViolationError, Watch
+from safekit.simulation.witness import Witness
 
 REST_S: Final = 2.0
 """For so long nothing changes any more before a history ends."""
@@ -48,8 +49,16 @@ class History:
             for name in scenario.nodes
         }
         self.network.connect(self.machines)
+        self.witness = self._make_witness(Random(scenario.seed ^ 0x317))
         self.faults = Faults(self, Random(rng.random()))
         self._rng = rng
+
+    def _make_witness(self, rng: Random) -> Witness | None:
+        spec = self.scenario.module.witness
+        witness = Witness(self.scenario, spec, self.schedule, rng) if spec is not None else None
+        for machine in self.machines.values():
+            machine.witness = witness
+        return witness
 
     def run(self) -> None:
         """ViolationError when an invariant does not hold."""
@@ -81,7 +90,11 @@ class History:
         left = next(machine for machine in self.machines.values() if machine is not gone)
         self.schedule.run(self.schedule.now_s + 2 * self.scenario.lost_after_s + 2 * self.scenario.phase_s)
         left.command(Command.START)
-        if self.scenario.module.isolation is IsolationPolicy.SAFETY or self.scenario.module.has_data:
+        if self.witness is not None and not self.scenario.module.has_data:
+            self._within("it does not survive with the witness", lambda: self._runs_alone(left))
+            return
+        safety = self.scenario.module.isolation is IsolationPolicy.SAFETY or self.witness is not None
+        if safety or self.scenario.module.has_data:
             self._within("it does not survive", lambda: self._rests(left))
             left.command(Command.PRIM, force=True)
         self._within("it does not survive", lambda: self._runs_alone(left))
@@ -122,6 +135,9 @@ class History:
 
     def _repair(self) -> None:
         self.watch.note("--", "everything is repaired")
+        if self.witness is not None:
+            self.witness.cut.clear()
+            self.witness.mend()
         for machine in self.machines.values():
             machine.crash_at_next_save(armed=False)
             machine.power_on()

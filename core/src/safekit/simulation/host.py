@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from safekit.engine.actions import Phase, RunPipeline, TakeShare
+from safekit.engine.actions import AskWitness, Phase, RunPipeline, TakeShare
 from safekit.engine.commands import NOT_CHECKED
 from safekit.engine.events import PipelineFinished, ShareTaken, ValueSet, VerdictChanged
+from safekit.engine.spec import Kind
 from safekit.simulation.scenario import MODULE
 from safekit.simulation.schedule import Process
 
@@ -23,6 +25,8 @@ STOPS: Final = frozenset(
 )
 NEW_RULES: Final = frozenset({Phase.START_BOTH, Phase.STOP_BOTH, Phase.CLEANUP, Phase.RECONFIGURE})
 """After these the kernel accepts nothing of a farm."""
+FORCED: Final = 0.3
+"""What a phase by force takes of the time of another."""
 CHECKED_AFTER_S: Final = 0.3
 SYNC_S: Final = 1.0
 
@@ -38,6 +42,8 @@ class Host(Process):
         self._serial = 0
         """Grows when what is under way is broken off."""
         self._checks = False
+        self._right_until_s = -math.inf
+        """Until when the daemon lets a primary run that a witness decides on."""
         self._rules = False
         """It has started what makes the kernel accept clients."""
 
@@ -67,8 +73,22 @@ class Host(Process):
         self._say(ShareTaken(MODULE, order.number, ok=True))
 
     def extend_lease(self, until_s: float) -> None:
-        if self._rules:
+        if self._rules and self.machine.scenario.module.kind is Kind.FARM:
             self.machine.extend_lease(until_s)
+        if self.machine.scenario.module.witness is not None:
+            self._right_until_s = until_s
+            delay_s = max(until_s - self.machine.local_s(), 0.0) / self.machine.rate
+            self.later(delay_s, partial(self._right_ends, until_s))
+
+    def _right_ends(self, until_s: float) -> None:
+        if self._right_until_s == until_s and (self.machine.primary or self.order is not None):
+            self.orphan("its right to run ends, and the daemon says nothing")
+
+    def ask_witness(self, asked: AskWitness) -> None:
+        """The answer of a call goes to the daemon that this host belongs to."""
+        witness = self.machine.witness
+        if witness is not None:
+            witness.ask(self.machine.name, asked, lambda answer: self.deliver(partial(self._say, answer)))
 
     def _next(self, order: RunPipeline, index: int) -> None:
         if index == len(order.phases):
@@ -81,6 +101,8 @@ class Host(Process):
     def _in_a_while(self, work: object) -> None:
         machine = self.machine
         delay_s = machine.rng.uniform(0.1, 1.0) * machine.scenario.phase_s
+        if machine.scenario.module.witness is not None and (self.order is None or self.order.force):
+            delay_s *= FORCED
         self.later(delay_s, partial(self._unless_broken_off, self._serial, work))
 
     def _unless_broken_off(self, serial: int, work: object) -> None:

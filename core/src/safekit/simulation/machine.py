@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from safekit import engine
 from safekit.engine import events, membership
+from safekit.engine.right import Limits
 from safekit.engine.spec import ModuleSpec
 from safekit.simulation.daemon import Daemon
 from safekit.simulation.host import Host
 from safekit.simulation.scenario import MODULE, Ills, Scenario
 from safekit.simulation.schedule import Schedule, Work
+from safekit.simulation.witness import Witness
 
 if TYPE_CHECKING:
     from safekit.simulation.network import Network
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 ORPHAN_S = 3.0
 SHUT_DOWN_S = 10.0
+RESET_S = 3.0
+LONG_S = 1e6
 
 
 class Machine:
@@ -48,6 +52,11 @@ class Machine:
         self.primary_until_s = -math.inf
         self.meant_until_s = -math.inf
         """Until when it has told the others that it is primary."""
+        self.witness: Witness | None = None
+        self.suspended = False
+        """The whole machine stands still."""
+        self.resumed_s = -math.inf
+        self._fed = 0
         self.powered = False
         self.daemon: Daemon | None = None
         self.host: Host | None = None
@@ -109,7 +118,8 @@ class Machine:
 
     def power_off(self) -> None:
         self.note("power off")
-        self.powered = False
+        self.powered = self.suspended = False
+        self._fed += 1
         self.kill_daemon(orphan=False)
         if self.host is not None:
             self.host.kill()
@@ -152,6 +162,7 @@ class Machine:
 
     def freeze(self) -> None:
         self.note("frozen")
+        self.suspended = True
         self._freeze_begins()
         for process in (self.daemon, self.host):
             if process is not None:
@@ -174,6 +185,9 @@ class Machine:
 
     def thaw(self) -> None:
         self.note("thawed")
+        if self.suspended:
+            self.suspended, self.resumed_s = False, self.schedule.now_s
+            self.watch.resumed(self)
         slept_s = (self.schedule.now_s - self._frozen_s) * self.rate
         noticed = slept_s > membership.sleep_s(self.scenario.membership(self.name))
         if self.daemon is not None and self.daemon.frozen and noticed:
@@ -181,6 +195,26 @@ class Machine:
         for process in (self.daemon, self.host):
             if process is not None and process.frozen:
                 process.thaw()
+
+    # its end by itself
+
+    def reset(self, why: str) -> None:
+        if self.scenario.fences and self.powered:
+            self.note(f"reset: {why}")
+            self.power_off()
+            self.schedule.after(RESET_S, self.power_on)
+
+    def feed_watchdog(self, rights: tuple[tuple[str, Limits], ...]) -> None:
+        """Armed while something runs that a witness or the peer lets run: it bites when that has to have stopped."""
+        self._fed += 1
+        if rights and self.scenario.fences:
+            delay_s = (min(ends.fence_s for _, ends in rights) - self.local_s()) / self.rate
+            if delay_s < LONG_S:
+                self.schedule.after(max(delay_s, 0.0), partial(self._bite, self._fed))
+
+    def _bite(self, fed: int) -> None:
+        if fed == self._fed:
+            self.reset("its watchdog was not fed")
 
     # the disk
 

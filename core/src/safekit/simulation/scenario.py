@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Final
 
 from safekit.engine.rules import Rule, Test
-from safekit.engine.spec import BootPolicy, IsolationPolicy, Kind, MembershipSpec, ModuleSpec
+from safekit.engine.spec import BootPolicy, IsolationPolicy, Kind, MembershipSpec, ModuleSpec, WitnessSpec
 
 MODULE: Final = "web"
 FAULTS: Final = (
@@ -32,6 +32,7 @@ FAULTS: Final = (
     "prim",
     "reconfigure",
 )
+WITH_A_WITNESS: Final = ("witness_down", "witness_cut", "isolate")
 OF_A_FARM: Final = ((), ("weight", "lost_share"))
 ROUGH: Final = frozenset(
     {"host_hang", "stuck_stop", "failed_start", "app_down", "slow_disk", "failed_disk", "lost_share"}
@@ -61,11 +62,18 @@ class Scenario:
     """Faults begin before this."""
     faults: tuple[str, ...]
     count: int
+    witness_rate: float = 1.0
+    fences: bool = False
+    """A node that does not stop in time is reset, by itself or by its watchdog."""
+
+    @property
+    def lease_s(self) -> float:
+        return self.module.witness.lease_s if self.module.witness is not None else 0.0
 
     @property
     def settle_s(self) -> float:
         """Within this, after the last fault, every module is where it should be."""
-        calm_s = 6 * self.lost_after_s + 30 * self.phase_s + 12.0
+        calm_s = 6 * self.lost_after_s + 30 * self.phase_s + 12.0 + 4 * self.lease_s
         return calm_s + (2 * self.run_bound_s + 70.0 if self.rough else 0.0)
 
     @property
@@ -92,7 +100,9 @@ def draw(seed: int) -> Scenario:
     interval_s = rng.choice((0.1, 0.2, 0.25))
     lost_after_s = interval_s * rng.choice((4, 5, 8, 10))
     phase_s = rng.choice((0.05, 0.3, 1.0))
-    return Scenario(
+    extra = Random(seed ^ 0x717)
+    witness = _witness(extra, lost_after_s, phase_s) if kind is Kind.MIRROR and len(nodes) > 1 else None
+    scenario = Scenario(
         seed=seed,
         nodes=nodes,
         networks=("net1", "net2")[: rng.randint(1, 2)],
@@ -108,6 +118,28 @@ def draw(seed: int) -> Scenario:
         trouble_s=rng.choice((5.0, 15.0, 30.0)),
         faults=(*sorted(rng.sample(FAULTS, rng.choice((1, 2, 3, 6, len(FAULTS))))), *OF_A_FARM[kind is Kind.FARM]),
         count=rng.randint(1, 12),
+    )
+    return scenario if witness is None else _witnessed(extra, scenario, witness)
+
+
+def _witness(rng: Random, lost_after_s: float, phase_s: float) -> WitnessSpec | None:
+    """Of two mirrors one has a witness. Its lease leaves time for a forced stop, and for silence that is none."""
+    lease_s = max(lost_after_s * rng.choice((5.0, 8.0, 15.0)), 10 * phase_s + 2.0)
+    made = WitnessSpec("splitbrain.lease", lease_s, timeout_s=min(1.0, 0.1 * lease_s), exclusive=rng.random() < 0.8)
+    return made if rng.random() < 0.5 else None
+
+
+def _witnessed(rng: Random, scenario: Scenario, witness: WitnessSpec) -> Scenario:
+    fences = rng.random() < 0.5
+    faults = (*scenario.faults, *rng.sample(WITH_A_WITNESS, rng.randint(0, 3)))
+    if not fences:
+        faults = tuple(fault for fault in faults if fault != "stuck_stop") or ("cut",)
+    return replace(
+        scenario,
+        module=replace(scenario.module, witness=witness),
+        faults=faults,
+        witness_rate=rng.choice((1.0, rng.uniform(0.9, 1.1))),
+        fences=fences,
     )
 
 

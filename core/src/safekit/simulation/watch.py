@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from safekit import engine
-from safekit.engine import events
+from safekit.engine import events, right
 from safekit.engine.actions import Action, Explain, Phase, RunPipeline
 from safekit.engine.module import Module
 from safekit.engine.reports import ModuleState
@@ -130,7 +130,9 @@ class Watch:
         known = daemon.node.membership.peers.get(peer)
         silent = bool(peer) and (known is None or not known.alive)
         how = HEARD
-        if silent and order.cause != "swap":
+        if silent and order.cause != "swap" and after.spec.witness is not None:
+            how = self._how_by_witness(daemon, after)
+        elif silent and order.cause != "swap":
             how = CHOSEN if name in self._chosen else UNHEARD
             if self._safety and (self._last == (name, daemon.incarnation) or self._chosen_elsewhere(name)):
                 how = HEARD  # it goes on with what it was; nobody was primary in between, but by an operator's word
@@ -147,9 +149,20 @@ class Watch:
         self._decided[name] = how
         self._last = (name, daemon.incarnation)
 
+    def _how_by_witness(self, daemon: Daemon, after: Module) -> str:
+        """Silent is the other: the operator answers for it, or the witness has given the lease."""
+        witness, name = daemon.machine.witness, daemon.machine.name
+        if after.right.by_force:
+            return CHOSEN
+        if witness is None or not (witness.lets(name) or not witness.spec.exclusive):
+            self.violated(f"{name} became primary without a lease")
+        return HEARD if witness is not None and witness.spec.exclusive else UNHEARD
+
     @property
     def _safety(self) -> bool:
-        return self.scenario.module.isolation is IsolationPolicy.SAFETY
+        """Two may run only after an operator's word."""
+        witness = self.scenario.module.witness
+        return self.scenario.module.isolation is IsolationPolicy.SAFETY if witness is None else witness.exclusive
 
     def _chosen_elsewhere(self, name: str) -> bool:
         return any(tenure.how == CHOSEN for other, tenure in self._tenures.items() if other != name)
@@ -204,9 +217,27 @@ class Watch:
 
     def primary_changed(self, machine: Machine) -> None:
         self.note(machine.name, f"the primary's resources are {'ON' if machine.primary else 'off'} here")
-        running = [name for name, other in self.machines.items() if other.primary]
         if machine.primary:
             self._may_be_primary(machine)
+        self._count_primaries()
+
+    def resumed(self, machine: Machine) -> None:
+        """What was frozen with its machine runs again, and is stopped at once if it is out of date."""
+        self._count_primaries()
+        if self._both_since_s is not None and self._has_witness:
+            bound_s = (right.STOPS + 0.1) * self.scenario.lease_s
+            self.schedule.after(bound_s, partial(self._has_stopped, machine, self._both_since_s))
+
+    def _has_stopped(self, machine: Machine, since_s: float) -> None:
+        if self._both_since_s == since_s:
+            self.violated(f"{machine.name} was frozen past its lease, and still runs")
+
+    @property
+    def _has_witness(self) -> bool:
+        return self.scenario.module.witness is not None and self.scenario.module.witness.exclusive
+
+    def _count_primaries(self) -> None:
+        running = [name for name, other in self.machines.items() if other.primary and not other.suspended]
         if len(running) > 1:
             self._both(running)
         elif self._both_since_s is not None:
@@ -263,6 +294,9 @@ class Watch:
 
     def _both(self, running: list[str]) -> None:
         self._both_since_s = self.schedule.now_s
+        lately_s = self.schedule.now_s - (right.STOPS + 0.1) * self.scenario.lease_s
+        if self._has_witness and any(self.machines[name].resumed_s >= lately_s for name in running):
+            return
         hows = {self._tenures[name].how for name in running if name in self._tenures}
         allowed = {CHOSEN} if self._safety else {CHOSEN, UNHEARD}
         if not hows & allowed:
