@@ -1,0 +1,160 @@
+"""The server is killed at any moment, one of three, two of three: never are there two holders."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from safekit_witness import LeaseWitness
+from safekit_witness.quorum import boottime_s
+
+from safekit_sdk import Lease, PeerError, Refusal, SafekitError
+
+from .servers import WitnessProcess, a_node, running, until_given
+
+
+@dataclass(slots=True)
+class Node:
+    """Asks, renews, and gives back, as wildly as it can; remembers when it held the lease."""
+
+    name: str
+    witness: LeaseWitness
+    held: list[tuple[float, float, int]] = field(default_factory=list)
+    """From when it was told to when it had run out or was given back, and the epoch."""
+    mine: Lease | None = None
+    until_s: float = 0.0
+
+    async def live(self, until_s: float) -> None:
+        while boottime_s() < until_s:
+            with contextlib.suppress(SafekitError):
+                await self.act()
+            await asyncio.sleep(random.uniform(0, 0.02))
+        if self.mine:
+            self.held[-1] = (self.held[-1][0], min(self.until_s, boottime_s()), self.mine.epoch)
+
+    async def act(self) -> None:
+        asked_s = boottime_s()
+        if self.mine is None or asked_s >= self.until_s:
+            self.mine = None
+            self.take(asked_s, await self.witness.acquire("web", self.name, 0))
+        elif random.random() < 0.15:
+            mine, self.mine = self.mine, None
+            self.held[-1] = (self.held[-1][0], asked_s, mine.epoch)
+            await self.witness.release("web", self.name, mine.epoch)
+        else:
+            self.take(asked_s, await self.witness.renew("web", self.name, self.mine.epoch))
+
+    def take(self, asked_s: float, answer: Lease | Refusal) -> None:
+        """A refused renewal ends it; nobody has to count on the rest of it."""
+        told_s = boottime_s()
+        if isinstance(answer, Refusal):
+            if self.mine:
+                self.held[-1] = (self.held[-1][0], min(self.until_s, told_s), self.mine.epoch)
+            self.mine = None
+            return
+        self.until_s = asked_s + answer.ttl_s
+        if self.mine and self.mine.epoch == answer.epoch:
+            self.held[-1] = (self.held[-1][0], self.until_s, answer.epoch)
+        else:
+            self.held.append((told_s, self.until_s, answer.epoch))
+        self.mine = answer
+
+
+def assert_one_at_a_time(*nodes: Node) -> None:
+    everything = sorted((*span, node.name) for node in nodes for span in node.held)
+    for before, after in zip(everything, everything[1:], strict=False):
+        assert before[1] <= after[0] or before[3] == after[3], (before, after)
+        assert before[2] < after[2], f"epochs only grow: {before}, {after}"
+
+
+async def kill_and_restart(witnesses: tuple[WitnessProcess, ...], until_s: float) -> int:
+    killed = 0
+    while boottime_s() < until_s - 2.5:
+        await asyncio.sleep(random.uniform(0.1, 0.5))
+        victim = random.choice(witnesses)
+        await asyncio.to_thread(victim.kill)
+        killed += 1
+        await asyncio.to_thread(victim.start)
+    return killed
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_a_server_killed_at_any_moment_never_gives_a_lease_twice(tmp_path: Path, count: int) -> None:
+    with running(tmp_path, count) as witnesses:
+        tokens = [one.admit("paris") for one in witnesses]
+        nodes = [Node(f"node{n}", a_node(tmp_path, *tokens, timeout="300ms")) for n in (1, 2)]
+        until_s = boottime_s() + 6.0
+        try:
+            killed, *_ = await asyncio.gather(
+                kill_and_restart(witnesses, until_s), *(node.live(until_s) for node in nodes)
+            )
+        finally:
+            for node in nodes:
+                await node.witness.close()
+    assert killed >= 2
+    assert sum(len(node.held) for node in nodes) > 2
+    assert_one_at_a_time(*nodes)
+
+
+async def test_one_of_three_may_die_and_two_may_not(tmp_path: Path) -> None:
+    with running(tmp_path, 3) as witnesses:
+        tokens = [one.admit("paris") for one in witnesses]
+        one, other = a_node(tmp_path, *tokens), a_node(tmp_path, *tokens)
+        try:
+            lease = await until_given(one, "node1")
+            witnesses[0].kill()
+            assert await one.renew("web", "node1", lease.epoch) == lease
+            assert isinstance(await other.acquire("web", "node2", 0), Refusal)
+            await one.release("web", "node1", lease.epoch)
+            second = await until_given(other, "node2")
+            assert second.epoch > lease.epoch
+            witnesses[1].kill()
+            with pytest.raises(PeerError, match="no answer from"):
+                await other.renew("web", "node2", second.epoch)
+            with pytest.raises(PeerError, match="no answer from"):
+                await one.acquire("web", "node1", 0)
+            witnesses[0].start()
+            witnesses[1].start()
+            third = await until_given(one, "node1")
+            assert third.epoch > second.epoch
+        finally:
+            await one.close()
+            await other.close()
+
+
+async def test_a_member_that_comes_back_is_taught_by_the_next_renewal(tmp_path: Path) -> None:
+    with running(tmp_path, 3) as witnesses:
+        tokens = [one.admit("paris") for one in witnesses]
+        node = a_node(tmp_path, *tokens)
+        try:
+            witnesses[2].kill()
+            lease = await until_given(node, "node1")
+            witnesses[2].start()
+            give_up_s = time.monotonic() + 10
+            while not (shown := [x for x in witnesses[2].ask(op="show") if x["holder"]]):
+                assert time.monotonic() < give_up_s
+                assert isinstance(await node.renew("web", "node1", lease.epoch), Lease)
+            assert shown[0]["epoch"] == lease.epoch
+            witnesses[0].kill()
+            assert isinstance(await node.renew("web", "node1", lease.epoch), Lease)
+        finally:
+            await node.close()
+
+
+async def test_sigterm_ends_the_server_and_a_restart_goes_on(tmp_path: Path) -> None:
+    with running(tmp_path) as (server,):
+        node = a_node(tmp_path, server.admit("paris"), lease="3s")
+        try:
+            server_lease = await until_given(node, "node1")
+            assert server.kill(signal.SIGTERM) == 0
+            assert not (server.directory / "control.sock").exists()
+            server.start()
+            assert isinstance(await node.renew("web", "node1", server_lease.epoch), Lease)
+        finally:
+            await node.close()
