@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -22,6 +23,15 @@ class Settings(BaseSettings):
     """A module's host that grows beyond this is killed and counts as lost."""
     host_silent_s: float = 5.0
     """A host whose loop has not turned for this long hangs; it is killed and counts as lost."""
+    watchdog: Literal["off", "automatic", "required"] = "automatic"
+    """Whether the hardware watchdog resets a node whose primary has no right to run any more and was not stopped;
+    `automatic`: where there is the device; `required`: `safekit status` shows an alarm where there is none."""
+    watchdog_device: Path = Path("/dev/watchdog")
+    """The watchdog; no other program may use it."""
+    self_fence: Literal["none", "reboot"] = "none"
+    """What safekitd does with the node in that case by itself: `reboot` asks the kernel to reset it at once."""
+    sysrq: Path = Path("/proc/sysrq-trigger")
+    """Where the kernel is asked."""
     realtime: bool = True
     """Real-time priority and locked memory where the system allows it."""
 

@@ -32,9 +32,17 @@ class Pair:
 
     def beat(self, name: str) -> Heartbeat:
         """What the node would send now."""
-        node = self.benches[name].node
+        bench = self.benches[name]
         self._sequence += 1
-        return Heartbeat(name, 1, self._sequence, engine.reports(node), engine.heard(node))
+        return Heartbeat(
+            name,
+            1,
+            self._sequence,
+            engine.reports(bench.node),
+            engine.heard(bench.node),
+            time_s=bench.now_s,
+            echoes=engine.echoes(bench.node),
+        )
 
     def deliver(self, beat: Heartbeat, *, to: str) -> None:
         self.benches[to].tell(HeartbeatHeard("net1", beat))

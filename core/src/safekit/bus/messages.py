@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from safekit.engine.actions import Phase
+from safekit.engine.actions import Phase, WitnessCall
 from safekit.engine.reports import Heartbeat
 from safekit_sdk import ConfigError, InternalError, PeerError, PluginError, RefusedError, SafekitError
 
@@ -93,10 +93,20 @@ class TakeShare(Message):
 
 
 class Lease(Message):
-    """A farm's resources may go on serving until this moment of the machine's monotonic clock."""
+    """A farm's resources may go on serving until this moment of the machine's monotonic clock; a mirror that a witness
+    decides on begins its forced stop then."""
 
     kind: Literal["lease"] = "lease"
     until_s: float
+
+
+class AskWitness(Message):
+    """Ask the module's witness; WitnessSaid is the answer, within the witness's timeout."""
+
+    kind: Literal["ask-witness"] = "ask-witness"
+    number: int
+    call: WitnessCall
+    epoch: int
 
 
 class Inspect(Message):
@@ -147,6 +157,16 @@ class ShareDone(Message):
     number: int
     ok: bool
     reason: Text = ""
+
+
+class WitnessSaid(Message):
+    kind: Literal["witness-said"] = "witness-said"
+    number: int
+    reached: bool
+    granted: bool = False
+    epoch: int = 0
+    ttl_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    text: Text = ""
 
 
 class Inspected(Message):
@@ -208,10 +228,20 @@ class JoinAnswer(Message):
 
 
 ToHost = Annotated[
-    Load | Run | TakeShare | Lease | Inspect | Shutdown | Notify | DaemonAlive, Field(discriminator="kind")
+    Load | Run | TakeShare | Lease | AskWitness | Inspect | Shutdown | Notify | DaemonAlive, Field(discriminator="kind")
 ]
 FromHost = Annotated[
-    Hello | Loaded | Finished | ShareDone | Inspected | VerdictSaid | ValueSaid | StepState | LogLine | HostAlive,
+    Hello
+    | Loaded
+    | Finished
+    | ShareDone
+    | WitnessSaid
+    | Inspected
+    | VerdictSaid
+    | ValueSaid
+    | StepState
+    | LogLine
+    | HostAlive,
     Field(discriminator="kind"),
 ]
 BETWEEN_NODES: TypeAdapter[Beat | Call | Answer] = TypeAdapter(

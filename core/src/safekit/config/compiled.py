@@ -10,8 +10,11 @@ from pydantic import BaseModel, ConfigDict
 
 from safekit.config.module import Heartbeat
 from safekit.engine.rules import All, Any, Expression, Not, Rule, Test
-from safekit.engine.spec import DEFAULT_WEIGHT, BootPolicy, IsolationPolicy, Kind, ModuleSpec
+from safekit.engine.spec import DEFAULT_WEIGHT, BootPolicy, IsolationPolicy, Kind, ModuleSpec, WitnessSpec
 from safekit_sdk import Duration, InternalError, ModuleKind, Scope
+
+SPLIT_BRAIN = "splitbrain"
+"""The class of a witness's value: up while it answers."""
 
 
 class _Compiled(BaseModel):
@@ -50,6 +53,19 @@ class CompiledChecker(CompiledEntry):
     scope: Scope
 
 
+class CompiledWitness(CompiledEntry):
+    lease_s: float
+    timeout_s: float
+    exclusive: bool
+
+    @property
+    def resource(self) -> str:
+        return f"{SPLIT_BRAIN}.{self.ident}"
+
+    def to_spec(self) -> WitnessSpec:
+        return WitnessSpec(self.resource, self.lease_s, self.timeout_s, self.exclusive)
+
+
 class CompiledRule(_Compiled):
     label: str
     condition: list[Anything]
@@ -85,6 +101,7 @@ class CompiledModule(_Compiled):
     nodes: tuple[str, ...]
     heartbeat: Heartbeat
     isolation: Literal["safety", "availability"]
+    witness: CompiledWitness | None = None
     default_primary: str | None
     weights: dict[str, int] = {}
     boot: Literal["auto", "on", "off"]
@@ -105,6 +122,11 @@ class CompiledModule(_Compiled):
     """Digest of what makes a difference at run time; places in the file and package versions make none."""
 
     @property
+    def witness_in_force(self) -> dict[str, Anything] | None:
+        """Its settings, all of them."""
+        return None if self.witness is None else {self.witness.plugin: self.witness.effective}
+
+    @property
     def start_bound_s(self) -> float:
         return sum(step.start_bound_s for step in self.steps) + MARGIN_S
 
@@ -120,6 +142,7 @@ class CompiledModule(_Compiled):
             nodes=self.nodes,
             rules=tuple(rule.to_rule() for rule in self.rules),
             isolation=IsolationPolicy(self.isolation),
+            witness=self.witness.to_spec() if self.witness is not None else None,
             has_data=self.has_data,
             default_primary=self.default_primary,
             boot=BootPolicy(self.boot),

@@ -10,8 +10,17 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, TypeAdapter
 
-from safekit.config.compiled import CompiledChecker, CompiledModule, CompiledStep
-from safekit.config.entries import CHECKER_GROUPS, STEP_GROUPS, Entry, bring, check_unique, door, read_entries
+from safekit.config.compiled import CompiledChecker, CompiledModule, CompiledStep, CompiledWitness
+from safekit.config.entries import (
+    CHECKER_GROUPS,
+    STEP_GROUPS,
+    Entry,
+    bring,
+    check_unique,
+    door,
+    read_entries,
+    read_witness,
+)
 from safekit.config.errors import ConfigErrors, Findings
 from safekit.config.module import ModuleFile, RuleEntry
 from safekit.config.problems import did_you_mean, validate
@@ -19,9 +28,11 @@ from safekit.config.rulebook import Known, Rulebook, Source, generated
 from safekit.config.text import Document, read
 from safekit.config.variables import as_text, substitute
 from safekit.plugins import discovery
-from safekit_sdk import App, ConfigError, Context, Resource, SafekitError
+from safekit_sdk import App, ConfigError, Context, Duration, Resource, SafekitError, Witness
 from safekit_sdk.plugin import MAX_REMARK_CHARS, MAX_REMARKS
 
+LEASE_FACTOR: Final = 4
+"""How many loss times a witness's lease is at least: half of it is left for waiting, 0.3 for a forced stop."""
 TRANSITION_S: Final = 10.0
 """What the host allows a step that wants to know of a change of state."""
 _REMARKS: Final = TypeAdapter(
@@ -38,12 +49,13 @@ def compile_module(text: str | bytes, filename: str, cluster_nodes: Sequence[str
     file = _read_file(document, findings)
     steps = read_entries(document, "pipeline", STEP_GROUPS, findings)
     checkers = read_entries(document, "checkers", CHECKER_GROUPS, findings)
+    witness = read_witness(document, findings)
     check_unique(steps, findings)
     check_unique(checkers, findings)
     if file is None or findings.errors:
         findings.raise_any()
         raise ConfigErrors([ConfigError("the module file cannot be read", where=filename)])
-    return _Compiler(name, document, file, cluster_nodes, findings).compile(steps, checkers)
+    return _Compiler(name, document, file, cluster_nodes, findings).compile(steps, checkers, witness)
 
 
 def _read_file(document: Document, findings: Findings) -> ModuleFile | None:
@@ -70,7 +82,7 @@ class _Compiler:
         self._findings = findings
         self._variables = {key: as_text(value) for key, value in file.variables.items()}
 
-    def compile(self, steps: list[Entry], own_checkers: list[Entry]) -> CompiledModule:
+    def compile(self, steps: list[Entry], own_checkers: list[Entry], witness: Entry | None) -> CompiledModule:
         nodes = self._nodes()
         self._check_mirror_keys(nodes)
         self._check_weights(nodes)
@@ -80,16 +92,21 @@ class _Compiler:
         check_unique([*steps, *checkers], self._findings)
         compiled_steps = tuple(self._compile(steps, self._step))
         compiled_checkers = tuple(self._compile(checkers, self._checker))
+        compiled_witness = next(iter(self._compile([witness] if witness else [], self._witness)), None)
         self._findings.raise_any()
         published = frozenset(name for entry in (*steps, *checkers) for name in entry.cls.publishes)
+        published |= {compiled_witness.resource} if compiled_witness is not None else set()
         book = Rulebook(Known(self._file.kind, compiled_steps, compiled_checkers, published), self._findings)
         self._fill(book, [*steps, *checkers], app_rules)
         remarks = tuple(remark for said in self._compile([*steps, *checkers], self._remarks) for remark in said)
         self._findings.raise_any()
         module = self._module(nodes, compiled_steps, compiled_checkers, book)
-        packages = {entry.package: entry.version for entry in sorted((*steps, *checkers), key=lambda e: e.package)}
+        entries = (*steps, *checkers, *([witness] if witness else []))
+        packages = {entry.package: entry.version for entry in sorted(entries, key=lambda e: e.package)}
         data = any(issubclass(entry.cls, Resource) and entry.cls.replicates for entry in steps)
-        module = module.model_copy(update={"packages": packages, "has_data": data, "remarks": remarks})
+        module = module.model_copy(
+            update={"packages": packages, "has_data": data, "remarks": remarks, "witness": compiled_witness}
+        )
         return module.model_copy(update={"signature": signature(module)})
 
     def _compile(self, entries: Iterable[Entry], make: Any) -> Iterable[Any]:
@@ -121,6 +138,29 @@ class _Compiler:
                 start_bound_s=starts * config.start_timeout.seconds + told,
                 stop_bound_s=stops * (config.stop_timeout.seconds + config.force_stop_timeout.seconds) + told,
                 origin=entry.where,
+            )
+
+    def _witness(self, entry: Entry) -> CompiledWitness:
+        """Its lease leaves time for a silence that is none, and for a forced stop."""
+        lost, lease = self._file.heartbeat.lost_after, entry.config.lease
+        least = Duration(round(LEASE_FACTOR * lost.seconds, 3))
+        if lease < least:
+            raise ConfigError(
+                f"the lease of {lease} is too short for lost_after: {lost}",
+                where=entry.where,
+                hint=f"lease: {least} or more; or a shorter heartbeat.lost_after",
+            )
+        with door(entry, "its settings cannot be passed on"):
+            assert issubclass(entry.cls, Witness)
+            return CompiledWitness(
+                plugin=entry.plugin,
+                ident=entry.plugin if entry.config.name is None else entry.config.name,
+                config=entry.given(),
+                effective=entry.effective(),
+                origin=entry.where,
+                lease_s=lease.seconds,
+                timeout_s=entry.config.timeout.seconds,
+                exclusive=entry.cls.exclusive,
             )
 
     def _checker(self, entry: Entry) -> CompiledChecker:
@@ -200,7 +240,7 @@ class _Compiler:
             self._findings.add(ConfigError(message, where=self._document.where(path), hint=hint))
 
     def _check_mirror_keys(self, nodes: tuple[str, ...]) -> None:
-        for key in ("isolation", "default_primary"):
+        for key in ("isolation", "witness", "default_primary"):
             if key in self._file.model_fields_set and self._file.kind != "mirror":
                 where = self._document.where((key,), key=True)
                 self._findings.add(ConfigError(f"only a mirror has '{key}'", where=where, hint="remove it"))
@@ -258,6 +298,7 @@ def _anywhere(where: str, _offset: int) -> str:
 def signature(module: CompiledModule) -> str:
     """SHA-256 of what makes a difference at run time, in hex."""
     content = module.model_dump(mode="json", exclude=_NO_DIFFERENCE)
-    for part in (*content["steps"], *content["checkers"], *content["rules"]):
+    witness = [content["witness"]] if content["witness"] else []
+    for part in (*content["steps"], *content["checkers"], *content["rules"], *witness):
         part.pop("origin")
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -59,6 +59,17 @@ def read_entries(document: Document, key: str, groups: tuple[str, ...], findings
     return entries
 
 
+def read_witness(document: Document, findings: Findings) -> Entry | None:
+    item = document.value.get("witness") if isinstance(document.value, dict) else None
+    if item is None:
+        return None
+    try:
+        return _read_entry(document, ("witness",), item, (discovery.WITNESSES,))
+    except SafekitError as error:
+        findings.add(error)
+        return None
+
+
 def check_unique(entries: Iterable[Entry], findings: Findings) -> None:
     """Two entries of one class must have different names: rules and the status could not tell them apart."""
     seen: dict[str, Entry] = {}

@@ -60,6 +60,9 @@ class ModuleFile(_Part):
     isolation: Literal["safety", "availability"] = "safety"
     """A mirror that has lost its peer without a witness: safety waits, availability takes over although both may
     then run."""
+    witness: dict[str, Any] | None = Field(default=None, min_length=1, max_length=1)
+    """A third party that says which node of a mirror may run when they do not hear each other, as `plugin: {settings}`;
+    then `isolation` is not asked."""
     default_primary: NodeName | None = None
     """A mirror moves back to this node once it is ready again; absent: it stays where it is."""
     weights: dict[NodeName, Annotated[int, Field(ge=0, le=1_000_000)]] = Field(default={}, max_length=100)

@@ -9,7 +9,14 @@ from typing import Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
-from safekit.config.compiled import CompiledChecker, CompiledEntry, CompiledModule, CompiledRule, CompiledStep
+from safekit.config.compiled import (
+    CompiledChecker,
+    CompiledEntry,
+    CompiledModule,
+    CompiledRule,
+    CompiledStep,
+    CompiledWitness,
+)
 from safekit_sdk import Duration
 
 
@@ -69,27 +76,30 @@ class Plan(_Part):
         return max((change.impact for change in self.changes), key=_ORDER.index, default=Impact.NONE)
 
 
-def diff(
-    before: CompiledModule | None, after: CompiledModule, *, networks: int | None = None, witness: bool = False
-) -> Plan:
-    """From what is in force to what would be. `networks`: how many the cluster has, where that is known; `witness`:
-    whether one grants leases for this module."""
+def diff(before: CompiledModule | None, after: CompiledModule, *, networks: int | None = None) -> Plan:
+    """From what is in force to what would be. `networks`: how many the cluster has, where that is known."""
     changes = () if before is None else tuple(_changes(before, after))
-    warned = (*after.warnings, *_warnings(after, networks, witness))
+    warned = (*after.warnings, *_warnings(after, networks))
     return Plan(
         module=after.name,
         new=before is None,
         changes=changes,
         warnings=warned,
         remarks=after.remarks,
-        bounds=tuple(_bounds(after, witness)),
+        bounds=tuple(_bounds(after)),
     )
 
 
-def _warnings(module: CompiledModule, networks: int | None, witness: bool) -> Iterator[str]:
+def _warnings(module: CompiledModule, networks: int | None) -> Iterator[str]:
     """What is allowed and may surprise, with what to do."""
-    if module.kind == "mirror" and len(module.nodes) == 2 and not witness:
-        yield _ISOLATION[module.isolation]
+    if module.kind == "mirror" and len(module.nodes) == 2:
+        if module.witness is None:
+            yield _ISOLATION[module.isolation]
+        elif not module.witness.exclusive:
+            yield (
+                f"the witness '{module.witness.plugin}' sees that a node is isolated; it does not rule out that both "
+                "run: when only the network between the nodes fails, both reach it. A lease witness rules that out"
+            )
     if module.kind == "mirror" and len(module.nodes) == 1:
         yield f"it has one node, {module.nodes[0]}: nothing can take over"
     if networks == 1 and len(module.nodes) > 1:
@@ -114,11 +124,13 @@ _ISOLATION: Final = {
 }
 
 
-def _bounds(module: CompiledModule, witness: bool) -> Iterator[str]:
+def _bounds(module: CompiledModule) -> Iterator[str]:
     """Detection and start, from the settings: the longest it can take, not what it usually takes."""
     lost = module.heartbeat.lost_after
     start_s = sum(step.start_bound_s for step in module.steps if {"prim", "both"} & set(step.scopes))
-    if module.kind == "mirror" and len(module.nodes) == 2 and (witness or module.isolation == "availability"):
+    if module.kind == "mirror" and len(module.nodes) == 2 and module.witness is not None:
+        yield from _witness_bounds(module.witness, start_s)
+    elif module.kind == "mirror" and len(module.nodes) == 2 and module.isolation == "availability":
         start, total = _rounded(start_s), _rounded(lost.seconds + start_s)
         yield f"take-over after a crash: noticed after {lost}, then at most {start} to start: within {total}"
     else:
@@ -126,6 +138,16 @@ def _bounds(module: CompiledModule, witness: bool) -> Iterator[str]:
     if module.kind == "farm":
         yield f"a lost node's share goes to the others {lost} after its last heartbeat"
     yield f"a stop ends within {_rounded(sum(step.stop_bound_s for step in module.steps))}, by force if need be"
+
+
+def _witness_bounds(witness: CompiledWitness, start_s: float) -> Iterator[str]:
+    """A dead primary's lease runs out by the witness's clock, which may be 10 % slow; it is asked every tenth."""
+    lease_s = witness.lease_s
+    waits, alone = _rounded(1.25 * lease_s + witness.timeout_s), _rounded(0.5 * lease_s)
+    total = _rounded(1.25 * lease_s + witness.timeout_s + start_s)
+    start = _rounded(start_s)
+    yield f"take-over after a crash: its lease runs out within {waits}, then at most {start} to start: within {total}"
+    yield f"a primary that reaches neither its peer nor the witness is stopped by force after {alone}"
 
 
 def _rounded(seconds: float) -> Duration:
@@ -171,9 +193,9 @@ def _changes(before: CompiledModule, after: CompiledModule) -> Iterator[Change]:
 
 
 def _scalars(before: CompiledModule, after: CompiledModule) -> Iterator[Change]:
-    impacts = {"kind": Impact.MODULE, "description": Impact.NONE}
+    impacts = {"kind": Impact.MODULE, "witness": Impact.MODULE, "description": Impact.NONE}
     old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
-    keys = ("kind", "description", "isolation", "default_primary", "boot", "max_loops", "loop_interval")
+    keys = ("kind", "description", "isolation", "witness", "default_primary", "boot", "max_loops", "loop_interval")
     for key in (*keys, "heartbeat", "variables"):
         if details := tuple(_differences(old[key], new[key])):
             yield Change(what=key, action="change", impact=impacts.get(key, Impact.LIVE), details=details)

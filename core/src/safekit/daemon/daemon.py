@@ -23,6 +23,7 @@ from safekit.bus.sockets import Context
 from safekit.config.compiled import CompiledModule
 from safekit.daemon.calendar import Calendar
 from safekit.daemon.configuration import Configuration
+from safekit.daemon.dead_man import DeadMan
 from safekit.daemon.hosts import HostReports, Hosts
 from safekit.daemon.joining import Joining
 from safekit.daemon.node_operations import NodeOperations
@@ -59,6 +60,7 @@ class Daemon:
         self.history = History(settings.var / "history.db")
         self.recorder = Recorder(self.history, self._next_incarnation(), self._decided)
         self.runtime = Runtime(self.configuration.node, self._facts, self.recorder, self._perform)
+        self.dead_man = DeadMan(settings)
         self._context = Context()
         reports = HostReports(self.runtime.submit, self.recorder.said, self._compiled)
         self.hosts = Hosts(self._context, settings, reports)
@@ -86,7 +88,7 @@ class Daemon:
         await self._set_out()
         loops = [
             asyncio.create_task(self.runtime.commit(), name="commit"),
-            asyncio.create_task(keep_pace(self.runtime, self.bus, self.hosts, self._interval_s), name="pace"),
+            asyncio.create_task(keep_pace(self.runtime, self.bus, self._extend, self._interval_s), name="pace"),
         ]
         end = asyncio.create_task(self._end.wait())
         try:
@@ -149,11 +151,17 @@ class Daemon:
             if (cgroup := module_cgroup(self.configuration.node, name)) is not None:
                 remove_cgroup(cgroup)
         await self.bus.close()
+        self.dead_man.close(clean=not self.runtime.rights())
         self.runtime.close()
         self.recorder.said("", "info", "safekitd ended")
         self.history.close()
         self._facts.close()
         self._context.term()
+
+    def _extend(self) -> None:
+        """What this node may go on doing, because others have heard it."""
+        self.hosts.extend_leases(self.runtime.leases())
+        self.dead_man.feed([ends.fence_s for _, ends in self.runtime.rights()])
 
     def _interval_s(self) -> float:
         return self.configuration.membership().heartbeat_interval_s
@@ -173,6 +181,10 @@ class Daemon:
                 self.hosts.end(action.module)
             case actions.TakeShare():
                 self.hosts.take_share(action)
+            case actions.AskWitness():
+                self.hosts.ask_witness(action)
+            case actions.FenceSelf():
+                self.dead_man.reset(action.reason)
             case actions.KillHost():
                 self.hosts.kill(action.module, action.reason)
             case actions.Publish():
@@ -195,6 +207,7 @@ class Daemon:
             "var_dir": str(self.settings.var),
             "run_dir": str(self.settings.run),
             "etc_dir": str(self.settings.etc),
+            "cluster": str(self.configuration.cluster.id),
             "cgroup": str(cgroup or ""),
         }
         return installed.compiled.model_dump(mode="json"), settings
@@ -243,7 +256,7 @@ class Daemon:
         }
 
     def _alarms(self) -> list[str]:
-        found = [self.runtime.storage_trouble, self.history.trouble]
+        found = [self.runtime.storage_trouble, self.history.trouble, self.dead_man.trouble]
         if self.history.dropped_lately:
             found.append(f"{self.history.dropped} entries of the history were lost")
         return [trouble for trouble in found if trouble]

@@ -20,7 +20,7 @@ from safekit.bus.hosts import HostServer
 from safekit.bus.messages import Message
 from safekit.bus.sockets import Context
 from safekit.engine import events
-from safekit.engine.actions import RunPipeline, TakeShare
+from safekit.engine.actions import AskWitness, RunPipeline, TakeShare
 from safekit.settings import Settings
 
 log = structlog.get_logger("hosts")
@@ -176,6 +176,9 @@ class Hosts:
         )
         self.send(order.module, message)
 
+    def ask_witness(self, order: AskWitness) -> None:
+        self.send(order.module, messages.AskWitness(number=order.number, call=order.call, epoch=order.epoch))
+
     def extend_leases(self, leases: Iterable[tuple[str, float]]) -> None:
         """Lost when there is no host: its resources stop by themselves."""
         for module, until_s in leases:
@@ -250,6 +253,13 @@ class Hosts:
         submit = self._reports.submit
         if isinstance(message, messages.ShareDone):
             submit(events.ShareTaken(module, message.number, message.ok, message.reason))
+        elif isinstance(message, messages.WitnessSaid):
+            said = message
+            submit(
+                events.WitnessAnswered(
+                    module, said.number, said.reached, said.granted, said.epoch, said.ttl_s, said.text
+                )
+            )
         elif isinstance(message, messages.Inspected):
             answer = self._asked.get(message.id)
             if answer is not None and not answer.done():

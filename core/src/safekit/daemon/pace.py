@@ -13,14 +13,15 @@ from pathlib import Path
 import structlog
 
 from safekit.bus.nodes import NodeBus
-from safekit.daemon.hosts import Hosts
 from safekit.daemon.runtime import Runtime
 from safekit.engine import events
 
 log = structlog.get_logger("pace")
 
 
-async def keep_pace(runtime: Runtime, bus: NodeBus, hosts: Hosts, interval_s: Callable[[], float]) -> None:
+async def keep_pace(
+    runtime: Runtime, bus: NodeBus, extend: Callable[[], None], interval_s: Callable[[], float]
+) -> None:
     """One TimePassed and one heartbeat per interval, without drift; a late turn is not made up for. What this node may
     go on doing because the others have heard it follows its heartbeat."""
     loop = asyncio.get_running_loop()
@@ -28,7 +29,7 @@ async def keep_pace(runtime: Runtime, bus: NodeBus, hosts: Hosts, interval_s: Ca
     while True:
         runtime.submit(events.TimePassed())
         bus.send_beat(runtime.heartbeat())
-        hosts.extend_leases(runtime.leases())
+        extend()
         due_s = max(due_s + interval_s(), loop.time())
         await asyncio.sleep(due_s - loop.time())
 

@@ -86,8 +86,15 @@ class Rollout:
 
     def _refused(self, module: str, to_be: CompiledModule) -> str:
         """Why this node cannot commit it now; nothing when it can."""
-        node = self._configuration.node
-        if node in to_be.nodes or self._stopped(module):
+        node, present = self._configuration.node, self._configuration.modules.get(module)
+        if self._stopped(module):
+            return ""
+        if present is not None and present.compiled.witness_in_force != to_be.witness_in_force:
+            return (
+                f"module '{module}' runs on {node}, and what its nodes have promised each other would not hold under "
+                f"another witness: `safekit module stop {module} --all` first"
+            )
+        if node in to_be.nodes:
             return ""
         return (
             f"module '{module}' runs on {node}, and would never be stopped there when {node} is none of its nodes: "

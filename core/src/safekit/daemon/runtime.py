@@ -50,6 +50,7 @@ class Runtime:
         self._wake = asyncio.Event()
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="facts")
         self._sequence = 0
+        self._echoes: tuple[tuple[str, int, float], ...] = ()
         self._committing_s: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.storage_trouble = ""
@@ -148,15 +149,22 @@ class Runtime:
         stalled = self._committing_s is not None and time.monotonic() - self._committing_s > STALLED_S
         return () if stalled else engine.leases(self.node)
 
+    def rights(self) -> tuple[tuple[str, engine.Limits], ...]:
+        return engine.rights(self.node, time.monotonic())
+
     def heartbeat(self) -> Heartbeat:
         """The next heartbeat, with what is published: never anything that is not on disk."""
         self._sequence += 1
+        if not self._pending and self._committing_s is None:
+            self._echoes = engine.echoes(self.node)
         return Heartbeat(
             node=self.node.name,
             incarnation=self._recorder.incarnation,
             sequence=self._sequence,
             modules=self._published,
             heard=engine.heard(self.node),
+            time_s=time.monotonic(),
+            echoes=self._echoes,
             lost_after_s=self.node.membership.spec.lost_after_s,
         )
 

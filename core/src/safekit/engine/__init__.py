@@ -2,10 +2,12 @@
 
 from safekit.engine.durable import Durable
 from safekit.engine.node import NodeState, durable, leases, new_node, next_deadline, reports, restore, rights, step
+from safekit.engine.right import Limits
 from safekit.engine.view import awaited, echoes, heard, peers, view
 
 __all__ = [
     "Durable",
+    "Limits",
     "NodeState",
     "awaited",
     "durable",

@@ -32,8 +32,8 @@ FENCES: Final = 0.1
 AGAIN: Final = 0.1
 """The part of a lease after which it is renewed, or asked for again."""
 LEAP: Final = 16
-"""How much a role by lease raises the epoch: the peer may have taken it by this node's word since it was heard, and back
-again, and each time raised its own by one."""
+"""How much a role by lease raises the epoch: the peer may have taken it by this node's word since it was heard, and
+again, and raised its own by one each time."""
 PROBED_S: Final = 10.0
 UNREACHED: Final = 2
 """After so many calls in a row without an answer the witness counts as lost."""

@@ -14,8 +14,20 @@ import structlog
 
 from safekit.bus import messages
 from safekit.bus.hosts import HostClient
-from safekit.bus.messages import Inspect, Lease, Load, LogLine, Notify, Run, Shutdown, TakeShare
+from safekit.bus.messages import (
+    AskWitness,
+    Inspect,
+    Lease,
+    Load,
+    LogLine,
+    Notify,
+    Run,
+    Shutdown,
+    TakeShare,
+    WitnessSaid,
+)
 from safekit.config.compiled import CompiledModule
+from safekit.host.asking import Asking
 from safekit.host.instances import Maker, Step, Surroundings
 from safekit.host.pipeline import Pipeline
 from safekit.host.watching import Watching
@@ -43,6 +55,9 @@ class Host:
         self._last_heard = 0.0
         self._lease_trouble = ""
         self._lease_failures = 0
+        self._asking: Asking | None = None
+        self._right_ends: asyncio.TimerHandle | None = None
+        """When a primary that a witness decides on is stopped by force, unless the daemon says more."""
         self._ending: asyncio.Task[None] | None = None
         """Ends everything by force; no order is taken any more."""
         self._ended = asyncio.Event()
@@ -105,6 +120,8 @@ class Host:
             await self._take_share(message)
         elif isinstance(message, Lease):
             await self._extend_lease(message)
+        elif isinstance(message, AskWitness):
+            self._ask_witness(message)
         elif isinstance(message, Inspect):
             await self._inspect(message)
         elif isinstance(message, Notify):
@@ -118,6 +135,8 @@ class Host:
             await self._end_by_force()
         if self._watching is not None:
             await self._watching.close()
+        if self._asking is not None:
+            await self._asking.close()
         self._ended.set()
 
     def _load(self, message: Load) -> None:
@@ -133,6 +152,7 @@ class Host:
             node=settings["node"],
             var_dir=Path(settings["var_dir"]),
             run_dir=Path(settings["run_dir"]),
+            cluster=settings.get("cluster", ""),
             cgroup=Path(settings["cgroup"]) if settings.get("cgroup") else None,
         )
         maker = Maker(module, around, self._set_value, self._log)
@@ -142,6 +162,9 @@ class Host:
             return
         self._watching = Watching(maker.checks(), self._say, self._check_failed)
         self._pipeline = Pipeline(steps, self._watching, self._step_changed)
+        witness = maker.witness()
+        if witness is not None:
+            self._asking = Asking(witness, f"{around.cluster}/{module.name}", around.node, self._client.send)
         self._observers.start(module=module.name, node=settings["node"])
 
     def _begin(self, order: Run) -> None:
@@ -182,6 +205,9 @@ class Host:
         seconds = lease.until_s - time.monotonic()
         if self._pipeline is None or self._ending is not None or seconds <= 0:
             return
+        if self._asking is not None:
+            self._extend_right(seconds)
+            return
         trouble = await self._pipeline.lease(seconds)
         self._lease_failures = self._lease_failures + 1 if trouble else 0
         if self._lease_failures >= LEASE_FAILURES:
@@ -190,6 +216,22 @@ class Host:
             self._lease_trouble = trouble
             if trouble:
                 self._client.send(LogLine(line=trouble[:4000], severity="warning"))
+
+    def _extend_right(self, seconds: float) -> None:
+        if self._right_ends is not None:
+            self._right_ends.cancel()
+        self._right_ends = asyncio.get_running_loop().call_later(seconds, self._end_of_right)
+
+    def _end_of_right(self) -> None:
+        """The daemon stops a primary in time by itself, unless it is silent."""
+        if self._pipeline is not None and self._pipeline.is_primary:
+            self._orphaned("its right to run ends, and the daemon says nothing")
+
+    def _ask_witness(self, asked: AskWitness) -> None:
+        if self._asking is None:
+            self._client.send(WitnessSaid(number=asked.number, reached=False, text="no witness is configured"))
+        else:
+            self._asking.ask(asked)
 
     async def _inspect(self, asked: Inspect) -> None:
         facts = {} if self._pipeline is None else await self._pipeline.inspect(asked.question)

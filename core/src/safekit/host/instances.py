@@ -9,9 +9,14 @@ from typing import Any
 
 from safekit.config.compiled import CompiledChecker, CompiledModule, CompiledStep
 from safekit.plugins import load
-from safekit_sdk import App, Checker, Context, PluginError, Resource, Scope
+from safekit_sdk import App, Checker, Context, PluginError, Resource, Scope, Witness
 
-GROUPS = {"resource": "safekit.resources", "app": "safekit.apps", "checker": "safekit.checkers"}
+GROUPS = {
+    "resource": "safekit.resources",
+    "app": "safekit.apps",
+    "checker": "safekit.checkers",
+    "witness": "safekit.witnesses",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,8 @@ class Surroundings:
     node: str
     var_dir: Path
     run_dir: Path
+    cluster: str = ""
+    """Its identifier, unlike that of any other."""
     cgroup: Path | None = None
 
 
@@ -75,6 +82,14 @@ class Maker:
 
     def checks(self) -> list[Check]:
         return [Check(entry.resource, entry.scope, self._checker(entry)) for entry in self._module.checkers]
+
+    def witness(self) -> Witness[Any] | None:
+        entry = self._module.witness
+        if entry is None:
+            return None
+        cls = load(GROUPS["witness"], entry.plugin)
+        made: Witness[Any] = self._make(cls, entry.plugin, entry.ident, "both", entry.config)
+        return made
 
     def _resource(self, step: CompiledStep, scope: Scope) -> Resource[Any]:
         cls = load(GROUPS[step.group], step.plugin)

@@ -66,6 +66,11 @@ class Pipeline:
         """Whether anything is started, or may be because it did not stop."""
         return bool(self._on) or any(step.started or step.promoted for step in self._steps)
 
+    @property
+    def is_primary(self) -> bool:
+        """Whether something of the primary runs, or may."""
+        return "prim" in self._on or any(s.promoted or (s.started and s.scope == "prim") for s in self._steps)
+
     def offer(self, steps: Sequence[Step], checks: list[Check]) -> None:
         """A new configuration, taken over by the phase `reconfigure`, or at once when nothing is started."""
         self._offered = (tuple(steps), checks)

@@ -154,6 +154,7 @@ class History:
 
     def _settle(self) -> None:
         """A bounded time after the repair, all is well, and it stays so."""
+        self.network.calm = True
         self._within("it does not come to rest", self._well)
         before = self._shown()
         self.schedule.run(self.schedule.now_s + REST_S)

@@ -25,6 +25,8 @@ class Network:
         self._rng = rng
         self._machines: dict[str, Machine] = {}
         self._cuts: dict[Link, int] = {}
+        self.calm = False
+        """Nothing is lost any more: at rest it is seen whether what is decided stays so."""
         self.noise = 0.0
         """Additional loss, and its square root of a loss time as additional delay."""
 
@@ -50,7 +52,7 @@ class Network:
 
     def _send(self, network: str, to: str, beat: Heartbeat) -> None:
         rng, scenario = self._rng, self._scenario
-        if rng.random() < scenario.loss + self.noise:
+        if rng.random() < (0.0 if self.calm else scenario.loss + self.noise):
             return
         for _ in range(2 if rng.random() < scenario.twice else 1):
             delay_s = rng.uniform(*scenario.delay_s)

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from safekit.simulation.machine import Machine
 
 LOOK_S: Final = 0.5
-HEARD, UNHEARD, CHOSEN = "heard", "unheard", "chosen"
-"""How a node became primary: by the other's word; the other being silent; by the operator, the other being silent."""
+HEARD, GRANTED, UNHEARD, CHOSEN = "heard", "granted", "unheard", "chosen"
+"""How a node became primary: by the other's word; by a lease; the other being silent; by the operator, the other being
+silent. The first two exclude each other."""
 
 
 class ViolationError(AssertionError):
@@ -156,7 +157,7 @@ class Watch:
             return CHOSEN
         if witness is None or not (witness.lets(name) or not witness.spec.exclusive):
             self.violated(f"{name} became primary without a lease")
-        return HEARD if witness is not None and witness.spec.exclusive else UNHEARD
+        return GRANTED if self._has_witness else UNHEARD
 
     @property
     def _safety(self) -> bool:
@@ -199,7 +200,7 @@ class Watch:
             self.violated(f"{name} starts as primary of epoch {order.epoch}, and that is not on its disk")
         tenure = Tenure(order.epoch, self._decided.get(name, HEARD))
         for other, earlier in self._tenures.items():
-            same = earlier.epoch == tenure.epoch and tenure.how == earlier.how == HEARD
+            same = earlier.epoch == tenure.epoch and {tenure.how, earlier.how} <= {HEARD, GRANTED}
             if same or (other == name and earlier.epoch >= tenure.epoch):
                 self.violated(f"{name} is primary of epoch {tenure.epoch} after {other} was that of {earlier.epoch}")
         self._tenures[name] = tenure

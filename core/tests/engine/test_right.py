@@ -1,0 +1,209 @@
+"""Who may be primary where a witness decides: never two, and a witness that is lost stops nothing by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from safekit.engine.actions import AskWitness, Explain, FenceSelf, KillHost, RunPipeline, WitnessCall
+from safekit.engine.events import Command, WitnessAnswered
+from safekit.engine.reports import Heartbeat
+from safekit.engine.spec import ModuleSpec, WitnessSpec
+
+from .kit import INTERVAL_S, MODULE, NODES, spec
+from .pair import Pair
+
+LEASE_S = 10.0
+WITNESS = WitnessSpec("splitbrain.lease", LEASE_S, timeout_s=1.0)
+
+
+@dataclass
+class Third:
+    """A witness whose clock is right."""
+
+    holder: str = ""
+    epoch: int = 0
+    until_s: float = 0.0
+    cut: set[str] = field(default_factory=set)
+
+    def answer(self, node: str, asked: AskWitness, now_s: float) -> WitnessAnswered:
+        if node in self.cut:
+            return WitnessAnswered(MODULE, asked.number, reached=False, text="no route to it")
+        if asked.call is WitnessCall.ACQUIRE and (self.holder in {"", node} or now_s >= self.until_s):
+            self.holder, self.epoch = node, max(asked.epoch, self.epoch + 1)
+            return self._give(asked, now_s)
+        if (self.holder, self.epoch) == (node, asked.epoch):
+            if asked.call is WitnessCall.RENEW:
+                return self._give(asked, now_s)
+            if asked.call is WitnessCall.RELEASE:
+                self.holder = ""
+        return WitnessAnswered(MODULE, asked.number, reached=True, text=f"{self.holder or 'nobody'} has the lease")
+
+    def _give(self, asked: AskWitness, now_s: float) -> WitnessAnswered:
+        self.until_s = now_s + LEASE_S
+        return WitnessAnswered(MODULE, asked.number, True, True, self.epoch, LEASE_S)
+
+
+class Three(Pair):
+    """Two nodes and a witness. What both ran at one time is an error at once."""
+
+    def __init__(self, module: ModuleSpec | None = None) -> None:
+        self.third = Third()
+        self.asked = dict.fromkeys(NODES, 0)
+        self.parted: set[str] = set()
+        self.off: set[str] = set()
+        super().__init__(module or spec(witness=WITNESS))
+
+    def host(self, name: str) -> None:
+        if name in self.off:
+            return
+        super().host(name)
+        bench = self.benches[name]
+        calls = [action for action in bench.all if isinstance(action, AskWitness) and action.number > self.asked[name]]
+        for call in calls:
+            self.asked[name] = call.number
+            bench.tell(self.third.answer(name, call, bench.now_s))
+        if calls:
+            super().host(name)
+        self.check()
+
+    def deliver(self, beat: Heartbeat, *, to: str) -> None:
+        if not self.parted and not self.off:
+            super().deliver(beat, to=to)
+            self.check()
+
+    def check(self) -> None:
+        running = {name for name in self.active() if name not in self.off}
+        assert len(running) < 2, "both run"
+
+
+@pytest.fixture
+def three() -> Three:
+    made = Three()
+    made.start()
+    assert made.third.holder == "a"
+    return made
+
+
+def test_the_primary_has_the_lease_and_keeps_it(three: Three) -> None:
+    epoch = three.third.epoch
+    three.settle(3 * LEASE_S)
+    assert (three.third.holder, three.third.epoch) == ("a", epoch)
+    assert three.third.until_s > three["a"].now_s + 0.8 * LEASE_S
+
+
+def test_a_dead_primarys_lease_runs_out_and_then_the_other_takes_over(three: Three) -> None:
+    three.off.add("a")
+    three.settle(0.9 * LEASE_S)
+    assert not three["b"].m.active
+    three.settle(0.4 * LEASE_S)
+    assert three.states()["b"] == ("ALONE", "Ready")
+    assert three["b"].m.epoch > three["a"].m.epoch
+    assert three.third.holder == "b"
+
+
+def test_who_is_isolated_stops_before_the_other_takes_over(three: Three) -> None:
+    three.parted.add("a")
+    three.third.cut.add("a")
+    three.settle(0.65 * LEASE_S)
+    assert three.states()["a"][0] == "WAIT"
+    assert not three["b"].m.active
+    three.settle(LEASE_S)
+    assert three.states()["b"] == ("ALONE", "Ready")
+    assert "neither b nor the witness lets it run" not in three["b"].m.reason
+
+
+def test_when_only_the_network_between_them_is_cut_the_primary_goes_on_and_the_other_gives_up(three: Three) -> None:
+    three.parted.add("a")
+    three.settle(3 * LEASE_S)
+    assert three.states() == {"a": ("ALONE", "Ready"), "b": ("WAIT", "NotReady")}
+    assert "a has the lease" in three["b"].m.reason
+    three.parted.clear()
+    three.settle()
+    assert three.states() == {"a": ("PRIM", "Ready"), "b": ("SECOND", "Ready")}
+
+
+def test_a_witness_that_is_lost_stops_nothing_while_both_hear_each_other(three: Three) -> None:
+    three.third.cut |= {"a", "b"}
+    three.settle(4 * LEASE_S)
+    assert three.states() == {"a": ("PRIM", "Ready"), "b": ("SECOND", "Ready")}
+    assert [a for a in three["a"].all if isinstance(a, Explain) and a.rule == "witness-lost" and a.severity == "alarm"]
+    assert three["a"].m.values["splitbrain.lease"].value == "down"
+
+
+def test_a_swap_needs_no_witness(three: Three) -> None:
+    three.third.cut |= {"a", "b"}
+    three.settle(2 * LEASE_S)
+    three.command("a", Command.SWAP)
+    three.settle()
+    assert three.states() == {"a": ("SECOND", "Ready"), "b": ("PRIM", "Ready")}
+
+
+def test_a_primary_that_has_lost_the_witness_and_then_its_peer_stops_before_the_peer_may_take_over(
+    three: Three,
+) -> None:
+    """The witness gave the primary no lease for long, and would give it to the other at once."""
+    three.third.cut.add("a")
+    three.settle(2 * LEASE_S)
+    three.parted.add("a")
+    three.settle(2 * LEASE_S)
+    assert three.states()["b"] == ("ALONE", "Ready")
+    assert three.states()["a"][0] == "WAIT"
+
+
+def test_a_stop_gives_the_lease_back_and_the_other_takes_over_at_once(three: Three) -> None:
+    three.command("a", Command.STOP)
+    three.settle(1.5)
+    assert three.states()["b"] == ("ALONE", "Ready")
+    assert three.third.holder == "b"
+
+
+def test_a_stop_that_hangs_is_broken_off_and_then_the_node_is_reset(three: Three) -> None:
+    bench = three["a"]
+    three.parted.add("a")
+    three.third.cut.add("a")
+    three.part(0.3 * LEASE_S)
+    for _ in range(round(0.6 * LEASE_S / INTERVAL_S)):
+        bench.pass_time(INTERVAL_S)
+    assert [a for a in bench.all if isinstance(a, RunPipeline) and a.force and a.cause == "wait"]
+    assert [a for a in bench.all if isinstance(a, FenceSelf)]
+    assert len([a for a in bench.all if isinstance(a, FenceSelf)]) == 1
+
+
+def test_a_start_under_way_is_broken_off_when_the_right_ends() -> None:
+    three = Three()
+    for name in NODES:
+        three.command(name, Command.START)
+    while not three["a"].m.active:
+        three.exchange(hosts=not three["a"].m.claim)
+    bench = three["a"]
+    for _ in range(round(LEASE_S / INTERVAL_S)):
+        bench.pass_time(INTERVAL_S)
+    assert [a for a in bench.all if isinstance(a, KillHost)]
+
+
+def test_who_starts_alone_asks_the_witness_once_its_own_promises_have_ended() -> None:
+    three = Three()
+    three.off.add("b")
+    three.command("a", Command.START)
+    three.settle(0.9 * LEASE_S)
+    assert three.states()["a"][0] == "WAIT"
+    three.settle(0.3 * LEASE_S)
+    assert three.states()["a"] == ("ALONE", "Ready")
+
+
+def test_the_operator_may_answer_for_it_that_the_other_is_off() -> None:
+    three = Three()
+    three.off.add("b")
+    three.third.cut.add("a")
+    three.command("a", Command.START)
+    three.settle(2 * LEASE_S)
+    assert "the witness cannot be reached" in three["a"].m.reason
+    assert "prim web --force" in three["a"].m.reason
+    three.command("a", Command.PRIM)
+    three.settle()
+    assert three.states()["a"][0] == "WAIT"
+    three.command("a", Command.PRIM, force=True)
+    three.settle(4 * LEASE_S)
+    assert three.states()["a"] == ("ALONE", "Ready")
