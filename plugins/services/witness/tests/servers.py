@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from safekit_witness import LeaseConfig, LeaseWitness, control, wire
+from safekit_witness.cli import app
 from safekit_witness.directory import Directory
 from safekit_witness.tokens import Token
+from typer.testing import CliRunner
 
 from safekit_sdk import Lease, Refusal
 from safekit_sdk.testing import a_context
@@ -35,7 +37,15 @@ def free_port() -> int:
 
 
 def command(*words: str, directory: Path) -> str:
-    """What it prints; RuntimeError with its complaint."""
+    """What the command prints, run in this process; RuntimeError with its complaint."""
+    result = CliRunner().invoke(app, [*words, "--dir", str(directory)])
+    if result.exception is not None:
+        raise RuntimeError(str(result.exception))
+    return result.stdout
+
+
+def program(*words: str, directory: Path) -> str:
+    """The same as a process of its own."""
     argv = [*COMMAND, *words, "--dir", str(directory)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     if done.returncode != 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 import signal
 import time
@@ -16,7 +17,7 @@ from safekit_witness.quorum import boottime_s
 
 from safekit_sdk import Lease, PeerError, Refusal, SafekitError
 
-from .servers import WitnessProcess, a_node, running, until_given
+from .servers import PATIENCE_S, WitnessProcess, a_node, running, until_given
 
 
 @dataclass(slots=True)
@@ -29,9 +30,12 @@ class Node:
     """From when it was told to when it had run out or was given back, and the epoch."""
     mine: Lease | None = None
     until_s: float = 0.0
+    given: int = 0
+    """How many leases and renewals it got."""
+    stopping: bool = False
 
-    async def live(self, until_s: float) -> None:
-        while boottime_s() < until_s:
+    async def live(self) -> None:
+        while not self.stopping:
             with contextlib.suppress(SafekitError):
                 await self.act()
             await asyncio.sleep(random.uniform(0, 0.02))
@@ -58,6 +62,7 @@ class Node:
                 self.held[-1] = (self.held[-1][0], min(self.until_s, told_s), self.mine.epoch)
             self.mine = None
             return
+        self.given += 1
         self.until_s = asked_s + answer.ttl_s
         if self.mine and self.mine.epoch == answer.epoch:
             self.held[-1] = (self.held[-1][0], self.until_s, answer.epoch)
@@ -68,20 +73,30 @@ class Node:
 
 def assert_one_at_a_time(*nodes: Node) -> None:
     everything = sorted((*span, node.name) for node in nodes for span in node.held)
-    for before, after in zip(everything, everything[1:], strict=False):
+    for before, after in itertools.pairwise(everything):
         assert before[1] <= after[0] or before[3] == after[3], (before, after)
         assert before[2] < after[2], f"epochs only grow: {before}, {after}"
 
 
-async def kill_and_restart(witnesses: tuple[WitnessProcess, ...], until_s: float) -> int:
-    killed = 0
-    while boottime_s() < until_s - 2.5:
-        await asyncio.sleep(random.uniform(0.1, 0.5))
+async def kill_and_restart(witnesses: tuple[WitnessProcess, ...], nodes: list[Node], times: int) -> None:
+    """At any moment after a lease was given or renewed, so that there is one to lose."""
+    for _ in range(times):
+        await until_something_is_given(nodes)
+        await asyncio.sleep(random.uniform(0, 0.2))
         victim = random.choice(witnesses)
         await asyncio.to_thread(victim.kill)
-        killed += 1
         await asyncio.to_thread(victim.start)
-    return killed
+    await until_something_is_given(nodes)
+    for node in nodes:
+        node.stopping = True
+
+
+async def until_something_is_given(nodes: list[Node]) -> None:
+    before = sum(node.given for node in nodes)
+    give_up_s = time.monotonic() + PATIENCE_S
+    while sum(node.given for node in nodes) == before:
+        assert time.monotonic() < give_up_s
+        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -89,16 +104,11 @@ async def test_a_server_killed_at_any_moment_never_gives_a_lease_twice(tmp_path:
     with running(tmp_path, count) as witnesses:
         tokens = [one.admit("paris") for one in witnesses]
         nodes = [Node(f"node{n}", a_node(tmp_path, *tokens, timeout="300ms")) for n in (1, 2)]
-        until_s = boottime_s() + 6.0
         try:
-            killed, *_ = await asyncio.gather(
-                kill_and_restart(witnesses, until_s), *(node.live(until_s) for node in nodes)
-            )
+            await asyncio.gather(kill_and_restart(witnesses, nodes, 4), *(node.live() for node in nodes))
         finally:
             for node in nodes:
                 await node.witness.close()
-    assert killed >= 2
-    assert sum(len(node.held) for node in nodes) > 2
     assert_one_at_a_time(*nodes)
 
 

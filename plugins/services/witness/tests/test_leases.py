@@ -334,7 +334,7 @@ class ForgetfulWitness(OneWitness):
         self.the_witness_crashes()
 
 
-OneWitness.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+OneWitness.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
 ForgetfulWitness.TestCase.settings = OneWitness.TestCase.settings
 TestOneWitness = OneWitness.TestCase
 TestForgetfulWitness = ForgetfulWitness.TestCase

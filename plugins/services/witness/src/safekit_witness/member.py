@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from safekit_sdk import PeerError
 from safekit_witness import messages
-from safekit_witness.messages import Event, Failed, Reply, Request
+from safekit_witness.messages import Event, Reply, Request
 from safekit_witness.tokens import Token
 from safekit_witness.wire import Link
 
@@ -25,8 +25,8 @@ class Asked(Protocol):
     name: str
 
     async def ask(self, module: str, event: Callable[[], Event]) -> Reply:
-        """Send the event, made at the moment when it can be sent, and return the answer to it. PeerError when the
-        witness could not do it. Without end while it is silent; may be cancelled at any point."""
+        """Send the event, made at the moment when it can be sent, and return the answer to it. PeerError when it
+        cannot be sent. Without end while it is silent; may be cancelled at any point."""
 
 
 class Member:
@@ -51,12 +51,9 @@ class Member:
         try:
             await link.connected()
             link.send(messages.encode(Request(id=request_id, module=module, event=event())))
-            reply = await answer
+            return await answer
         finally:
             del self._waiting[request_id]
-        if isinstance(reply, Failed):
-            raise PeerError(f"the witness {self.name} refuses: {reply.reason}", hint="look at its log")
-        return reply
 
     def _opened(self) -> Link:
         if self._link is None:

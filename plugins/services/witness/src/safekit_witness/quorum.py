@@ -11,13 +11,28 @@ from typing import Final
 
 from safekit_sdk import Lease, PeerError, Refusal
 from safekit_witness.member import Asked
-from safekit_witness.messages import Acquire, Event, Granted, Join, Probe, Refused, Release, Renew, Reply, Told
+from safekit_witness.messages import (
+    Acquire,
+    Done,
+    Event,
+    Failed,
+    Granted,
+    Join,
+    Probe,
+    Refused,
+    Release,
+    Renew,
+    Reply,
+    Told,
+)
 
 ATTEMPTS: Final = 3
 """How often one call asks again when nodes have divided the witnesses among them."""
 STRAGGLER_S: Final = 0.05
 """How long a majority waits for the rest."""
 MAX_MODULES: Final = 1024
+SHORTEST_S: Final = 0.001
+"""Less is not waited for."""
 Votes = dict[int, Reply]
 Ask = Callable[[], Event]
 
@@ -77,7 +92,7 @@ class Quorum:
             return Lease(mine.epoch, ttl_s), False
         await self._give_back(module, node, granted, same)
         refused = _refused(votes)
-        if len(votes) < self._majority or not refused:
+        if len(granted) + len(refused) < self._majority or not refused:
             raise self._unreached(votes)
         return self._refusal(votes), bool(granted)
 
@@ -146,7 +161,7 @@ class Quorum:
             votes = await self._ask(
                 module, dict.fromkeys(self._all(), event), self._share(0.9), at_least=len(self._members)
             )
-            if len(votes) < self._majority:
+            if sum(isinstance(one, Done) for one in votes.values()) < self._majority:
                 raise self._unreached(votes)
             if mine.epoch <= epoch:
                 mine.until_s = 0.0
@@ -179,10 +194,10 @@ class Quorum:
         until_s = loop.time() + patience_s
         pending = set(tasks)
         try:
-            while pending and (left_s := until_s - loop.time()) > 0:
+            while pending and (left_s := until_s - loop.time()) > SHORTEST_S:
                 done, pending = await asyncio.wait(pending, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
                 votes |= {tasks[one]: one.result() for one in done if not _failed(one)}
-                if sum(not isinstance(one, Refused) for one in votes.values()) >= (at_least or self._majority):
+                if sum(not isinstance(one, Refused | Failed) for one in votes.values()) >= (at_least or self._majority):
                     until_s = min(until_s, loop.time() + min(STRAGGLER_S, 0.1 * self._timeout_s))
         finally:
             for one in pending:
@@ -201,9 +216,14 @@ class Quorum:
 
     def _unreached(self, votes: Votes) -> PeerError:
         silent = [one.name for place, one in enumerate(self._members) if place not in votes]
-        words = f"no answer from {', '.join(silent)}" if silent else "no majority of the witnesses agreed"
+        failed = [
+            f"{self._members[place].name}: {one.reason}" for place, one in votes.items() if isinstance(one, Failed)
+        ]
+        words = [*failed, *([f"no answer from {', '.join(silent)}"] if silent else [])] or ["no majority agreed"]
         hint = "does safekit-witness run there, is the network up, and is this cluster still admitted (`show`)?"
-        return PeerError(f"the witness was not reached: {words}", hint=hint)
+        if failed:
+            hint = "look at the log of the witness"
+        return PeerError(f"the witness was not reached: {'; '.join(words)}", hint=hint)
 
     def _of(self, module: str) -> Mine:
         if module not in self._mine and len(self._mine) >= MAX_MODULES:
@@ -215,7 +235,7 @@ class Quorum:
 
 
 def _failed(task: asyncio.Task[Reply]) -> bool:
-    """A witness that could not do it; any other error is a defect and is raised."""
+    """It could not be sent; any other error is a defect and is raised."""
     return task.cancelled() or isinstance(task.exception(), PeerError)
 
 

@@ -14,6 +14,7 @@ from safekit_sdk import ConfigError
 from safekit_witness import privileges
 from safekit_witness.control import Ask, ControlSocket
 from safekit_witness.directory import Directory
+from safekit_witness.limits import MemoryLimit
 from safekit_witness.service import Service
 from safekit_witness.store import Store
 from safekit_witness.wire import Listener
@@ -23,8 +24,6 @@ BATCH: Final = 64
 """Requests that share one write to the disk."""
 LOOK_S: Final = 0.25
 """How often the memory is looked at."""
-MAX_MEMORY_BYTES: Final = 384 << 20
-"""What this process may have: more can only be messages without an end, which the transport collects."""
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -39,7 +38,7 @@ class Server:
         self._listener.watch(self._control.fileno())
         self._stopping = False
         self._looked_s = time.monotonic()
-        self._limit_bytes = MAX_MEMORY_BYTES
+        self._memory = MemoryLimit()
         log.info("listens on %s port %d", identity.address, identity.port)
 
     def run(self) -> None:
@@ -87,17 +86,15 @@ class Server:
         return None
 
     def _look_at_memory(self) -> None:
-        """A message of endless parts is limited by nothing in the transport but the end of its connection."""
         now_s = time.monotonic()
         if now_s < self._looked_s + LOOK_S:
             return
         self._looked_s = now_s
-        if memory_bytes() <= self._limit_bytes:
-            return
-        log.error("%d MiB are in use: all connections are dropped", memory_bytes() >> 20)
-        self._listener.drop_all()
-        ctypes.CDLL(None).malloc_trim(0)
-        self._limit_bytes = max(MAX_MEMORY_BYTES, memory_bytes() + MAX_MEMORY_BYTES // 2)
+        if self._memory.is_over(used := memory_bytes()):
+            log.error("%d MiB are in use: all connections are dropped", used >> 20)
+            self._listener.drop_all()
+            ctypes.CDLL(None).malloc_trim(0)
+            self._memory.settle(memory_bytes())
 
 
 def memory_bytes() -> int:
