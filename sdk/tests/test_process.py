@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import signal
+import struct
+import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from safekit_sdk import ConfigError, Context
+from safekit_sdk import ConfigError, Context, process
 from safekit_sdk.cgroup import cgroup_members, kill_cgroup, make_cgroup, module_cgroup, remove_cgroup, unified_mount
 from safekit_sdk.process import Family, Program, end_processes, launch, open_pidfd, run, wait_ended
 from safekit_sdk.procfs import (
@@ -213,6 +215,37 @@ async def test_a_family_with_a_cgroup_finds_what_has_wiped_its_environment(tmp_p
     assert len(family.pids()) == 1
     assert await family.end(5) == ()
     assert not (cgroup / "service.x").exists()
+
+
+@contextlib.contextmanager
+def hung_file_system(place: Path) -> Iterator[int]:
+    """A FUSE. Whose request is read from what it yields, and never answered, waits, and SIGKILL does not end that."""
+    place.mkdir()
+    server = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+    options = f"fd={server},rootmode=40000,user_id=0,group_id=0"
+    try:
+        mount = ["/bin/mount", "-i", "-t", "fuse", "-o", options, "none", str(place)]
+        subprocess.run(mount, check=True, pass_fds=[server], timeout=10)
+        number = struct.unpack_from("<Q", os.read(server, 1 << 17), 8)[0]
+        greeting = struct.pack("<IIII", 7, 31, 0, 0).ljust(64, b"\0")
+        os.write(server, struct.pack("<IiQ", 16 + len(greeting), 0, number) + greeting)
+        yield server
+    finally:
+        os.close(server)
+        subprocess.run(["/bin/umount", "-l", str(place)], check=False, timeout=10)
+
+
+async def test_what_not_even_kill_ends_is_told_by_its_name(
+    family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "KILL_BOUND_S", 0.3)
+    with hung_file_system(tmp_path / "hung") as server:
+        program = launch(["/bin/ls", str(tmp_path / "hung")], output=tmp_path / "log", env=family.environment)
+        assert await asyncio.wait_for(asyncio.to_thread(os.read, server, 1 << 17), 10)
+        with pytest.raises(ConfigError, match=rf"not even SIGKILL ends {program.pid} \(ls, state D\)"):
+            await family.end_all(0.0)
+    await family.end_all(5)
+    assert program.wait(5) == -signal.SIGKILL
 
 
 def test_two_instances_of_one_name_in_different_modules_nodes_or_classes_are_different_families() -> None:

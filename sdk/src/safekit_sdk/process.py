@@ -22,7 +22,7 @@ from typing import Any
 from safekit_sdk.cgroup import cgroup_members, kill_cgroup, make_cgroup, remove_cgroup
 from safekit_sdk.errors import ConfigError
 from safekit_sdk.plugin import Context
-from safekit_sdk.procfs import MARKER, environment, marked, process_stat, session_members
+from safekit_sdk.procfs import MARKER, describe, environment, marked, process_stat, session_members
 
 KILL_BOUND_S = 5.0
 """How long a killed process may take to vanish; one that takes longer hangs in the kernel."""
@@ -94,6 +94,13 @@ class Family:
         if self.cgroup and not left:
             remove_cgroup(self.cgroup)
         return left
+
+    async def end_all(self, grace_s: float) -> None:
+        """End them all, as a stop has to; ConfigError that names those that are left."""
+        if left := await self.end(grace_s):
+            raise ConfigError(
+                f"not even SIGKILL ends {describe(left)}", hint="a hung file system or device? see `dmesg`"
+            )
 
 
 def open_pidfd(pid: int, start_ticks: int | None = None) -> int | None:

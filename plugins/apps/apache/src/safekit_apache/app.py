@@ -63,7 +63,7 @@ class ApacheApp(App[ApacheConfig], api=1):
         if main_process.find(self._family) is not None:
             await self._until_listening()
             return
-        await self._end(0.0)
+        await self._family.end_all(0.0)
         found = program.find(self.config)
         environment = await program.environment(found, {**self.context.settings, **self._family.environment})
         await self._check(found, environment)
@@ -122,7 +122,7 @@ class ApacheApp(App[ApacheConfig], api=1):
     async def stop(self, force: bool) -> None:
         if not force:
             await self._finish_requests()
-        await self._end(0.0 if force else TERM_S)
+        await self._family.end_all(0.0 if force else TERM_S)
 
     async def _finish_requests(self) -> None:
         """It listens no more, and each worker ends when its requests are answered. The main process looks for that
@@ -141,11 +141,6 @@ class ApacheApp(App[ApacheConfig], api=1):
         finally:
             for opened in (pidfd, *workers):
                 os.close(opened)
-
-    async def _end(self, grace_s: float) -> None:
-        left = await self._family.end(grace_s)
-        if left:
-            raise ConfigError(f"not even SIGKILL ends {describe(left)}", hint="a hung file system? see `dmesg`")
 
     async def status(self) -> Status:
         pid = main_process.find(self._family)

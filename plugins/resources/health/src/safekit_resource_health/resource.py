@@ -87,9 +87,7 @@ class HealthResource(Resource[HealthConfig], api=1):
         if not self._serves:
             self._mark.off()
             return
-        left = await self._family.end(0.0 if force else 1.0)
-        if left:
-            raise ConfigError(f"not even SIGKILL ends {describe(left)}", hint="a hung file system? see `dmesg`")
+        await self._family.end_all(0.0 if force else 1.0)
         self._mark.path.unlink(missing_ok=True)
         self._log.unlink(missing_ok=True)
 

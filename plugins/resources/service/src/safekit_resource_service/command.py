@@ -113,9 +113,7 @@ class Command(Form):
             os.close(pidfd)
 
     async def _end_all(self, grace_s: float) -> None:
-        left = await self.around.family.end(grace_s)
-        if left:
-            raise ConfigError(f"not even SIGKILL ends {describe(left)}", hint="a hung file system? see `dmesg`")
+        await self.around.family.end_all(grace_s)
         self._noted.forget()
 
     async def status(self) -> Status:

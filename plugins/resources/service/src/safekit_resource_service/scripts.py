@@ -79,8 +79,7 @@ class Scripts(Form):
         left = self.around.family.pids()
         if left and not force:
             self.around.note(f"{name} left {describe(left)} running; ended")
-        if hung := await self.around.family.end(0.0 if force else LEFT_S):
-            raise ConfigError(f"not even SIGKILL ends {describe(hung)}", hint="a hung file system? see `dmesg`")
+        await self.around.family.end_all(0.0 if force else LEFT_S)
         self._started.unlink(missing_ok=True)
 
     async def _run(self, name: str, timeout_s: float, *first: str) -> Completed | None:
