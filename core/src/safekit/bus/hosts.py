@@ -28,12 +28,14 @@ class HostServer:
         self._on_message = on_message
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
+    def start(self) -> asyncio.Task[None]:
+        """Return what serves from now on; its end is a defect."""
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path.unlink(missing_ok=True)
         self._socket.bind(f"ipc://{self._path}")
         self._path.chmod(0o600)
-        self._task = asyncio.create_task(self._serve())
+        self._task = asyncio.create_task(self._serve(), name="hosts")
+        return self._task
 
     async def close(self) -> None:
         if self._task is not None:

@@ -11,6 +11,7 @@ import typer
 from safekit.cli.ask import ask_nodes, one_result, operator, results, statuses
 from safekit.cli.options import Output, Timeout
 from safekit.cli.output import Format, plain, rows, show
+from safekit.engine.spec import MAX_WEIGHT
 from safekit_sdk import ConfigError
 
 app = typer.Typer(help="Who serves which clients of a farm; drain a node.", no_args_is_help=True)
@@ -221,7 +222,7 @@ def undrain(node: NodeName, module: Only = None) -> None:
 @app.command()
 def weight(
     node: NodeName,
-    weight: Annotated[int, typer.Argument(min=0, max=1_000_000, help="In proportion to the others'; 100 is usual.")],
+    weight: Annotated[int, typer.Argument(min=0, max=MAX_WEIGHT, help="In proportion to the others'; 100 is usual.")],
     module: Only = None,
 ) -> None:
     """Give a node another part of the clients, until `undrain`. Connections stay where they are."""

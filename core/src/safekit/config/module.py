@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from safekit.engine.spec import MAX_WEIGHT
 from safekit_sdk import Duration, ModuleKind
 
 NodeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
@@ -65,7 +66,7 @@ class ModuleFile(_Part):
     then `isolation` is not asked."""
     default_primary: NodeName | None = None
     """A mirror moves back to this node once it is ready again; absent: it stays where it is."""
-    weights: dict[NodeName, Annotated[int, Field(ge=0, le=1_000_000)]] = Field(default={}, max_length=100)
+    weights: dict[NodeName, Annotated[int, Field(ge=0, le=MAX_WEIGHT)]] = Field(default={}, max_length=100)
     """A farm's nodes that are to have another part of the clients than the others; each has 100 when absent, 0 is none.
     Weights of different size make an order of preference: `{node1: 1000000, node2: 1000, node3: 1}`."""
     boot: Literal["auto", "on", "off"] = "auto"

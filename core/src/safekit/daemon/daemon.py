@@ -85,8 +85,9 @@ class Daemon:
         """Serve until a signal, then stop what runs here (the peers take it over) and end."""
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._end.set)
-        await self._set_out()
+        hosts = await self._set_out()
         loops = [
+            hosts,
             asyncio.create_task(self.runtime.commit(), name="commit"),
             asyncio.create_task(keep_pace(self.runtime, self.bus, self._extend, self._interval_s), name="pace"),
         ]
@@ -100,7 +101,7 @@ class Daemon:
         finally:
             await self._close([*loops, end])
 
-    async def _set_out(self) -> None:
+    async def _set_out(self) -> asyncio.Task[None]:
         for trouble in await self.configuration.load_modules():
             log.error(trouble)
             self.recorder.said("", "alarm", trouble)
@@ -110,13 +111,14 @@ class Daemon:
         self._joining.register(self.operations)
         self.bus.start()
         self.bus.configure(self.configuration.listening(), self.configuration.peers())
-        self.hosts.start()
+        hosts = self.hosts.start()
         self.runtime.submit(events.Configured(self.configuration.membership(), self.configuration.specs()))
         self.runtime.submit(events.Started(self.recorder.incarnation, boot=self._first_since_boot()))
         self._control.start()
         self._calendar.start()
         log.info("safekitd runs", node=self.configuration.node, incarnation=self.recorder.incarnation, without=refused)
         self.recorder.said("", "info", f"safekitd started (incarnation {self.recorder.incarnation})")
+        return hosts
 
     def _first_since_boot(self) -> bool:
         """The run directory is emptied by a boot."""

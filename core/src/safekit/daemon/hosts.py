@@ -66,9 +66,10 @@ class Hosts:
         self._asked: dict[int, asyncio.Future[dict[str, dict[str, str]]]] = {}
         self._closing = False
 
-    def start(self) -> None:
-        self._server.start()
+    def start(self) -> asyncio.Task[None]:
+        """Return what hears the hosts from now on; without it none can say anything."""
         self._spawn_task(self._look_after())
+        return self._server.start()
 
     def _spawn_task(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safekit.bus import messages
 from safekit.bus.messages import Answer, Call
 from safekit.engine.events import Command
+from safekit.engine.spec import MAX_WEIGHT
 from safekit_sdk import ConfigError
 
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -47,7 +48,7 @@ class ValueArgs(Args):
 
 class WeightArgs(Args):
     module: Name
-    weight: Annotated[int, Field(ge=0, le=1_000_000)] | None
+    weight: Annotated[int, Field(ge=0, le=MAX_WEIGHT)] | None
     by: Annotated[str, Field(max_length=128)] = ""
 
 

@@ -20,13 +20,13 @@ from safekit.engine.events import ShareTaken, WeightSet
 from safekit.engine.module import HostState, PeerView, Turn
 from safekit.engine.reports import FarmMap, FarmReport, Readiness
 from safekit.engine.share import Priors, bits, make_map, owners_of, priors_of
+from safekit.engine.spec import MAX_WEIGHT
 from safekit.engine.transitions import UP
 
 ANSWER_S: Final = 5.0
 """A host that has not applied a share within this time is hung."""
 PRIORS: Final = 3
 """How many earlier owners of a bucket may keep their connections."""
-MAX_WEIGHT: Final = 1_000_000
 
 
 def decide(turn: Turn) -> None:
@@ -52,9 +52,7 @@ def _note_mute(turn: Turn) -> None:
     """Who says nothing of the module may have lost its configuration a moment ago, and serve still."""
     before = dict(turn.m.share.mute)
     mute = [node for node, peer in turn.around.others.items() if peer.alive and _said(peer) is None]
-    noted = tuple((node, before.get(node, turn.now_s)) for node in mute)
-    if noted != turn.m.share.mute:
-        turn.set(share=replace(turn.m.share, mute=noted))
+    _set(turn, mute=tuple((node, before.get(node, turn.now_s)) for node in mute))
 
 
 def _set(turn: Turn, **changes: object) -> None:
@@ -62,7 +60,7 @@ def _set(turn: Turn, **changes: object) -> None:
     before = turn.m.share
     turn.set(share=replace(before, **changes))  # type: ignore[arg-type]
     after = turn.m.share
-    if (before.map, before.held, before.serving) != (after.map, after.held, after.serving):
+    if (before.map, before.held, before.serving, before.weight) != (after.map, after.held, after.serving, after.weight):
         turn.publish()
 
 
@@ -249,14 +247,13 @@ def share_taken(turn: Turn, event: ShareTaken) -> None:
 def _give_up(turn: Turn, why: str) -> None:
     """What the kernel accepts is not known: there is no lease any more, the host is ended, and everything is stopped by
     force."""
-    turn.set(share=replace(turn.m.share.unsure(turn.now_s), order=turn.m.share.order))
-    _set(turn, awaited_until_s=None, lapsed=True)
+    since_s = turn.m.share.unsure_s
+    _set(turn, awaited_until_s=None, unsure_s=turn.now_s if since_s is None else since_s, lapsed=True)
     turn.say(f"{why}; the module's host is ended", "farm-share", severity="alarm")
     turn.actions.append(KillHost(turn.m.spec.name, why))
 
 
 def set_weight(turn: Turn, event: WeightSet) -> None:
-    turn.set(share=replace(turn.m.share, weight=event.weight))
+    _set(turn, weight=event.weight)
     said = "as configured" if event.weight is None else str(event.weight)
     turn.say(f"weight of this node: {said}", "farm-weight", by=event.by)
-    turn.publish()

@@ -9,6 +9,7 @@ from typing import Final
 from safekit.engine.rules import Rule
 
 DEFAULT_WEIGHT: Final = 100
+MAX_WEIGHT: Final = 1_000_000
 
 
 class Kind(StrEnum):

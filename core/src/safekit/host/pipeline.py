@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from safekit.bus.messages import TakeShare
@@ -138,19 +138,18 @@ class Pipeline:
 
     async def share(self, order: TakeShare) -> str:
         """Give every started resource its part of a farm's buckets. Return why one did not take it, or nothing."""
+        share = Share(
+            held=_buckets(order.held),
+            moving=_buckets(order.moving),
+            owners=order.owners,
+            priors=order.priors,
+            director=order.director,
+            epoch=order.epoch,
+        )
         troubles = []
         for step in self._sharing():
             places = {node: text for node, name, text in order.places if name == step.resource.context.name}
-            share = Share(
-                held=_buckets(order.held),
-                moving=_buckets(order.moving),
-                owners=order.owners,
-                priors=order.priors,
-                director=order.director,
-                places=places,
-                epoch=order.epoch,
-            )
-            trouble = await _attempt(step.resource.share(share), SHARE_S, "the share")
+            trouble = await _attempt(step.resource.share(replace(share, places=places)), SHARE_S, "the share")
             if trouble:
                 troubles.append(f"{step.name}: {trouble}")
         return "; ".join(troubles)

@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
 from safekit.engine import events
 from safekit.engine.actions import Explain
 
-_EVENTS: dict[str, TypeAdapter[Any]] = {
-    cls.__name__: TypeAdapter(cls)
-    for cls in (
-        events.Started,
-        events.Configured,
-        events.TimePassed,
-        events.HeartbeatHeard,
-        events.HostReady,
-        events.HostLost,
-        events.PipelineFinished,
-        events.ShareTaken,
-        events.WeightSet,
-        events.VerdictChanged,
-        events.ValueSet,
-        events.CommandGiven,
-        events.StorageFailed,
-        events.StorageRecovered,
-    )
-}
+_EVENTS: dict[str, TypeAdapter[Any]] = {cls.__name__: TypeAdapter(cls) for cls in get_args(events.Event)}
 _EXPLAIN = TypeAdapter(Explain)
 
 
