@@ -148,7 +148,7 @@ def _alone_or_wait(turn: Turn) -> None:
             f"{peer} cannot be heard, and the policy is availability",
             considered=("wait: the policy `isolation: safety` would",),
         )
-    elif turn.m.incumbent and not turn.m.acknowledged:
+    elif turn.m.incumbent and not turn.m.acknowledged and not _was_primary_too(turn):
         turn.begin("become-alone", f"it was primary here; {peer} is silent, and cannot have become it since")
     else:
         _stay(
@@ -157,6 +157,11 @@ def _alone_or_wait(turn: Turn) -> None:
             f"{peer} cannot be heard, and nobody can tell a dead peer from a cut link (isolation: safety); "
             f"if {peer} is off: `safekit module prim {turn.m.spec.name}`",
         )
+
+
+def _was_primary_too(turn: Turn) -> bool:
+    """The peer, when it was last heard: an operator's word may have made both of them primary."""
+    return turn.peer.report is not None and turn.peer.report.active
 
 
 def _alone_by_witness(turn: Turn) -> None:

@@ -129,7 +129,7 @@ def leases(node: NodeState) -> tuple[tuple[str, float], ...]:
     now_s = node.membership.last_tick_s or 0.0
     until_s = now_s + membership.lease_s(node.membership.spec)
     farms = [(name, until_s) for name, module in node.modules.items() if _has_lease(module)]
-    return (*farms, *((name, ends.stop_s) for name, ends in rights(node, now_s)))
+    return (*farms, *((name, ends.host_s) for name, ends in rights(node, now_s)))
 
 
 def _has_lease(module: Module) -> bool:

@@ -27,6 +27,8 @@ from safekit.engine.spec import Kind, WitnessSpec
 USABLE: Final = 0.8
 STOPS: Final = 0.3
 """The part of a lease that is kept for a forced stop, at the end of what is usable."""
+HOSTS: Final = 0.25
+"""The part of a lease at whose begin the module's host stops by itself what the daemon has not begun to stop."""
 FENCES: Final = 0.1
 """The part of a lease, at the very end, in which a node that did not stop is reset."""
 AGAIN: Final = 0.1
@@ -46,6 +48,8 @@ class Limits:
 
     stop_s: float = math.inf
     """The forced stop begins."""
+    host_s: float = math.inf
+    """The host begins it by itself."""
     fence_s: float = math.inf
     """What has not stopped is ended with the node."""
 
@@ -65,7 +69,7 @@ def limits(module: Module, promised_s: float) -> Limits:
     if witness is None or module.right.by_force:
         return NEVER
     until_s = max(module.right.until_s, promised_s)
-    return Limits(until_s - STOPS * witness.lease_s, until_s - FENCES * witness.lease_s)
+    return Limits(*(until_s - part * witness.lease_s for part in (STOPS, HOSTS, FENCES)))
 
 
 def promised_until_s(turn: Turn) -> float:

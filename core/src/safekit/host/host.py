@@ -51,6 +51,8 @@ class Host:
         self._watching: Watching | None = None
         self._observers = Observers()
         self._run: asyncio.Task[None] | None = None
+        self._forced = False
+        """The run under way stops by force."""
         self._healths: dict[str, str] = {}
         self._last_heard = 0.0
         self._lease_trouble = ""
@@ -174,6 +176,7 @@ class Host:
             reason = "a run is still under way" if self._pipeline else "no configuration is loaded"
             self._client.send(messages.Finished(run=order.run, ok=False, reason=reason))
             return
+        self._forced = order.force
         self._run = asyncio.create_task(self._perform(self._pipeline, order))
 
     async def _perform(self, pipeline: Pipeline, order: Run) -> None:
@@ -224,7 +227,8 @@ class Host:
 
     def _end_of_right(self) -> None:
         """The daemon stops a primary in time by itself, unless it is silent."""
-        if self._pipeline is not None and self._pipeline.is_primary:
+        stops = self._run is not None and not self._run.done() and self._forced
+        if self._pipeline is not None and self._pipeline.is_primary and not stops:
             self._orphaned("its right to run ends, and the daemon says nothing")
 
     def _ask_witness(self, asked: AskWitness) -> None:

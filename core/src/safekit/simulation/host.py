@@ -28,6 +28,7 @@ NEW_RULES: Final = frozenset({Phase.START_BOTH, Phase.STOP_BOTH, Phase.CLEANUP, 
 FORCED: Final = 0.3
 """What a phase by force takes of the time of another."""
 CHECKED_AFTER_S: Final = 0.3
+LONG_S: Final = 1e6
 SYNC_S: Final = 1.0
 
 
@@ -76,12 +77,17 @@ class Host(Process):
         if self._rules and self.machine.scenario.module.kind is Kind.FARM:
             self.machine.extend_lease(until_s)
         if self.machine.scenario.module.witness is not None:
+            self._extend_right(until_s)
+
+    def _extend_right(self, until_s: float) -> None:
+        seconds = until_s - self.machine.local_s()
+        if 0 < seconds < LONG_S:
             self._right_until_s = until_s
-            delay_s = max(until_s - self.machine.local_s(), 0.0) / self.machine.rate
-            self.later(delay_s, partial(self._right_ends, until_s))
+            self.later(seconds / self.machine.rate, partial(self._right_ends, until_s))
 
     def _right_ends(self, until_s: float) -> None:
-        if self._right_until_s == until_s and (self.machine.primary or self.order is not None):
+        stops = self.order is not None and self.order.force
+        if self._right_until_s == until_s and self.machine.primary and not stops:
             self.orphan("its right to run ends, and the daemon says nothing")
 
     def ask_witness(self, asked: AskWitness) -> None:

@@ -202,7 +202,12 @@ class Machine:
         if self.scenario.fences and self.powered:
             self.note(f"reset: {why}")
             self.power_off()
-            self.schedule.after(RESET_S, self.power_on)
+            self.schedule.after(RESET_S, partial(self._reset_ends, self._fed))
+
+    def _reset_ends(self, fed: int) -> None:
+        """Unless its power was switched meanwhile."""
+        if fed == self._fed:
+            self.power_on()
 
     def feed_watchdog(self, rights: tuple[tuple[str, Limits], ...]) -> None:
         """Armed while something runs that a witness or the peer lets run: it bites when that has to have stopped."""

@@ -133,7 +133,8 @@ def _witnessed(rng: Random, scenario: Scenario, witness: WitnessSpec) -> Scenari
     fences = rng.random() < 0.5
     faults = (*scenario.faults, *rng.sample(WITH_A_WITNESS, rng.randint(0, 3)))
     if not fences:
-        faults = tuple(fault for fault in faults if fault != "stuck_stop") or ("cut",)
+        need_a_watchdog = {"stuck_stop", "host_kill"} if "daemon_freeze" in faults else {"stuck_stop"}
+        faults = tuple(fault for fault in faults if fault not in need_a_watchdog) or ("cut",)
     return replace(
         scenario,
         module=replace(scenario.module, witness=witness),
