@@ -168,7 +168,7 @@ def everything(nodes: list[Node]) -> list[tuple[float, float, int, str]]:
     return sorted((*span, node.name) for node in nodes for span in node.held)
 
 
-@pytest.mark.parametrize("seeds", [range(6), range(6, 12)], ids=str)
+@pytest.mark.parametrize("seeds", [range(4), range(4, 8)], ids=str)
 def test_at_most_one_node_holds_a_majority_and_epochs_grow(seeds: range) -> None:
     leases = 0
     for seed in seeds:
@@ -181,7 +181,7 @@ def test_at_most_one_node_holds_a_majority_and_epochs_grow(seeds: range) -> None
 
 
 def test_at_most_one_node_holds_it_when_one_disk_at_a_time_is_old_or_empty() -> None:
-    for seed in range(100, 108):
+    for seed in range(100, 106):
         for before, after in itertools.pairwise(everything(run_of(seed, forgets=True))):
             assert before[1] <= after[0] or before[3] == after[3], (seed, before, after)
 

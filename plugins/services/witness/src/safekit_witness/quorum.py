@@ -158,9 +158,7 @@ class Quorum:
         async with mine.lock:
             mine.released = max(mine.released, epoch)
             event: Ask = lambda: Release(node=node, epoch=epoch, held=self._holds(mine, epoch))  # noqa: E731
-            votes = await self._ask(
-                module, dict.fromkeys(self._all(), event), self._share(0.9), at_least=len(self._members)
-            )
+            votes = await self._ask(module, dict.fromkeys(self._all(), event), self._share(0.9))
             if sum(isinstance(one, Done) for one in votes.values()) < self._majority:
                 raise self._unreached(votes)
             if mine.epoch <= epoch:
@@ -183,11 +181,8 @@ class Quorum:
         """Of the time that a call has; a single witness has all of it, there is no second round."""
         return self._timeout_s * (0.9 if len(self._members) == 1 else part)
 
-    async def _ask(
-        self, module: str, asked: Mapping[int, Ask], patience_s: float, at_least: int | None = None
-    ) -> Votes:
-        """The answers that came in time. When a majority, or `at_least` so many, have said yes, the rest is waited for
-        only a moment."""
+    async def _ask(self, module: str, asked: Mapping[int, Ask], patience_s: float) -> Votes:
+        """The answers that came in time. When a majority has said yes, the rest is waited for only a moment."""
         loop = asyncio.get_running_loop()
         tasks = {asyncio.create_task(self._members[place].ask(module, event)): place for place, event in asked.items()}
         votes: Votes = {}
@@ -197,7 +192,7 @@ class Quorum:
             while pending and (left_s := until_s - loop.time()) > SHORTEST_S:
                 done, pending = await asyncio.wait(pending, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
                 votes |= {tasks[one]: one.result() for one in done if not _failed(one)}
-                if sum(not isinstance(one, Refused | Failed) for one in votes.values()) >= (at_least or self._majority):
+                if sum(not isinstance(one, Refused | Failed) for one in votes.values()) >= self._majority:
                     until_s = min(until_s, loop.time() + min(STRAGGLER_S, 0.1 * self._timeout_s))
         finally:
             for one in pending:
