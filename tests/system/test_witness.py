@@ -120,7 +120,7 @@ def test_when_only_the_network_between_the_nodes_is_cut_the_primary_goes_on(trio
     primary.cut(to=secondary)
     trio.made.wait_state(secondary, "web", "WAIT/NotReady")
     assert trio.made.module_state(primary, "web") == "ALONE/Ready"
-    assert f"{primary.name} has the lease" in " ".join(trio.made.safekit(secondary, "why", "web").stdout.split())
+    assert f"{primary.name} has it" in " ".join(trio.made.safekit(secondary, "why", "web").stdout.split())
     trio.restore()
     assert trio.made.primary() is primary
     assert trio.twice() == []

@@ -25,7 +25,8 @@ class Refusal:
     """The witness was reached and says no."""
 
     reason: str
-    """For people: who has the lease, or why a renewal came too late."""
+    """For people: who has the lease, or why a renewal came too late. The same words as long as nothing else is the
+    case: a time that is left belongs into `wait_s`."""
     wait_s: float = 0.0
     """In how many seconds asking again may succeed, as far as the witness knows."""
 

@@ -189,10 +189,9 @@ def describe(entry: Entry | None, now: Now) -> str:
     record = entry.record
     if not record.node:
         return f"no node has it; the last epoch was {record.epoch}"
-    left_s = entry.until_s - now.now_s
-    if left_s <= 0:
+    if entry.until_s <= now.now_s:
         return f"the lease of {record.node} (epoch {record.epoch}) has run out"
-    return f"{record.node} has it (epoch {record.epoch}), for at most {left_s:.1f} s more unless it renews"
+    return f"{record.node} has it (epoch {record.epoch})"
 
 
 class Leases:
