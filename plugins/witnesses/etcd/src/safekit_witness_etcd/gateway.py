@@ -1,0 +1,190 @@
+"""One call of etcd's JSON gateway: the endpoints in turn, the token, limits of time and size."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import Mapping
+from typing import Any, Final
+
+import httpx
+from pydantic import ValidationError
+
+from safekit_sdk import ConfigError, PeerError
+from safekit_witness_etcd.config import EtcdConfig
+from safekit_witness_etcd.tls import make_context
+from safekit_witness_etcd.wire import A, Token, Trouble
+
+MAX_ANSWER_BYTES: Final = 64 * 1024
+_LIMITS: Final = httpx.Limits(max_connections=32, max_keepalive_connections=9, keepalive_expiry=60.0)
+_HEADERS: Final = {"content-type": "application/json", "accept-encoding": "identity"}
+_NOT_FOUND, _DENIED, _NOT_ENABLED, _NO_TOKEN = 5, 7, 9, 16
+"""Codes of gRPC."""
+_WITHOUT_TOKEN: Final = ("user name is empty", "revision of auth store is old", "invalid auth token")
+_WRONG_PASSWORD: Final = "authentication failed"
+_FINAL: Final = frozenset((3, _NOT_FOUND, 6, _DENIED, _NOT_ENABLED, 11, 12, _NO_TOKEN))
+"""Another member would say the same."""
+
+
+class SaidNoError(Exception):
+    """etcd answered with an error that all members would give."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(trouble.message)
+        self.code = trouble.code
+
+    @property
+    def lacks_token(self) -> bool:
+        return self.code == _NO_TOKEN or any(text in str(self) for text in _WITHOUT_TOKEN)
+
+
+class _NextError(Exception):
+    """This endpoint is of no use now; its text says why."""
+
+
+class Gateway:
+    """A connection is kept open to every endpoint that answered, at most 32 in all."""
+
+    def __init__(self, config: EtcdConfig) -> None:
+        self._config = config
+        self._endpoints = list(config.endpoints)
+        """The one that answered last is the first."""
+        self._client: httpx.AsyncClient | None = None
+        self._token: str | None = None
+        """Empty when etcd says that it has no users; None when it is not known."""
+        self._cluster_id = 0
+
+    async def call(self, path: str, body: Mapping[str, Any], model: type[A], deadline_s: float) -> A:
+        """The answer, before `deadline_s` of the loop's clock. An endpoint that does not answer gets an equal share of
+        the time that is left, so that each of them is asked. PeerError when none answers, ConfigError when etcd
+        does not let us in. A call that ends in an error may have had its effect, even twice."""
+        loop = asyncio.get_running_loop()
+        silent: list[str] = []
+        endpoints = tuple(self._endpoints)
+        for number, endpoint in enumerate(endpoints):
+            share_s = max(deadline_s - loop.time(), 0.0) / (len(endpoints) - number)
+            try:
+                async with asyncio.timeout(share_s):
+                    raw = await self._ask(endpoint, path, body)
+                answer = self._read(raw, model)
+            except TimeoutError:
+                silent.append(f"{endpoint}: no answer within {share_s:.2f} s")
+            except _NextError as error:
+                silent.append(f"{endpoint}: {error}")
+            else:
+                self._check_cluster(endpoint, answer)
+                self._prefer(endpoint)
+                return answer
+        await self._forget_client()
+        raise PeerError(f"etcd does not answer: {'; '.join(silent)}", hint="look whether its members run and agree")
+
+    def _prefer(self, endpoint: str) -> None:
+        self._endpoints.sort(key=lambda one: one != endpoint)
+
+    def _check_cluster(self, endpoint: str, answer: A) -> None:
+        """Two clusters would give two leases."""
+        seen = answer.header.cluster_id
+        self._cluster_id = self._cluster_id or seen
+        if seen != self._cluster_id:
+            raise ConfigError(
+                f"{endpoint} is a member of the etcd cluster {seen:x}; {self._cluster_id:x} was asked before",
+                hint="name the members of one cluster in endpoints; after a cluster was made anew, restart the module",
+            )
+
+    async def _ask(self, endpoint: str, path: str, body: Mapping[str, Any]) -> bytes:
+        """With a token, and with a new one when etcd no longer takes the one we have."""
+        for is_last in (False, True):
+            try:
+                if self._config.user and self._token is None:
+                    self._token = await self._authenticate(endpoint)
+                return await self._post(endpoint, path, body, self._token or "")
+            except SaidNoError as error:
+                if is_last or not (self._config.user and error.lacks_token):
+                    raise self._explained(error) from None
+                self._token = None
+        raise AssertionError("unreachable")
+
+    async def _authenticate(self, endpoint: str) -> str:
+        assert self._config.user and self._config.password
+        secret = {"name": self._config.user, "password": self._config.password.reveal()}
+        try:
+            return self._read(await self._post(endpoint, "/v3/auth/authenticate", secret, ""), Token).token
+        except SaidNoError as error:
+            if error.code == _NOT_ENABLED:
+                return ""
+            raise
+
+    def _explained(self, error: SaidNoError) -> Exception:
+        """What the operator can mend says so; the rest is the caller's."""
+        user = self._config.user
+        if user and _WRONG_PASSWORD in str(error):
+            return ConfigError(f"etcd does not know the user {user} with this password", hint="correct user, password")
+        if user and error.code == _DENIED:
+            hint = f"grant the user {user} a role with readwrite on the prefix {self._config.prefix}"
+            return ConfigError(f"the user {user} of etcd may not use {self._config.prefix}", hint=hint)
+        if error.lacks_token:
+            return ConfigError(f"etcd lets only its users in ({error})", hint="give user and password")
+        return error
+
+    async def _post(self, endpoint: str, path: str, body: Mapping[str, Any], token: str) -> bytes:
+        """The body of a good answer. SaidNoError, or _NextError where another endpoint may do better."""
+        headers = _HEADERS | ({"authorization": token} if token else {})
+        content = json.dumps(body).encode()
+        try:
+            async with self._opened().stream("POST", endpoint + path, content=content, headers=headers) as response:
+                raw = await _limited(response)
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
+            raise _NextError(_why(error)) from None
+        if response.status_code == httpx.codes.OK:
+            return raw
+        try:
+            trouble = Trouble.model_validate_json(raw)
+        except ValidationError:
+            raise _NextError(f"HTTP status {response.status_code}, not from etcd's v3 gateway") from None
+        if trouble.code in _FINAL:
+            raise SaidNoError(trouble)
+        raise _NextError(trouble.message or f"HTTP status {response.status_code}")
+
+    def _read(self, raw: bytes, model: type[A]) -> A:
+        try:
+            return model.model_validate_json(raw)
+        except ValidationError as error:
+            place = ".".join(map(str, error.errors()[0]["loc"]))
+            raise _NextError(f"an answer that is not etcd's ({place or 'not JSON'})") from None
+
+    def _opened(self) -> httpx.AsyncClient:
+        if self._client is None:
+            has_tls = any(endpoint.startswith("https:") for endpoint in self._endpoints)
+            verify: ssl.SSLContext | bool = make_context(self._config) if has_tls else False
+            self._client = httpx.AsyncClient(verify=verify, timeout=None, trust_env=False, limits=_LIMITS)
+        return self._client
+
+    async def _forget_client(self) -> None:
+        """The next call reads the certificates anew: they may have been replaced."""
+        client, self._client = self._client, None
+        if client:
+            await client.aclose()
+
+    async def close(self) -> None:
+        await self._forget_client()
+
+
+async def _limited(response: httpx.Response) -> bytes:
+    raw = bytearray()
+    async for part in response.aiter_raw():
+        raw += part
+        if len(raw) > MAX_ANSWER_BYTES:
+            raise _NextError(f"an answer of more than {MAX_ANSWER_BYTES // 1024} KiB")
+    return bytes(raw)
+
+
+def _why(error: Exception) -> str:
+    """httpx and what it is made of often leave the reason to the cause."""
+    causes: list[str] = []
+    seen: BaseException | None = error
+    while seen is not None and len(causes) < 6:
+        if text := str(seen).strip():
+            causes.append(text)
+        seen = seen.__cause__ or seen.__context__
+    return (causes[-1] if causes else type(error).__name__)[:300]
