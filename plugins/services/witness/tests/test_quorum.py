@@ -146,7 +146,7 @@ async def trouble(chance: random.Random, machines: list[Machine], lines: list[Li
             machine.boot(chance.choice(machine.earlier) if old else None)
 
 
-def run_of(seed: int, *, forgets: bool, for_s: float = 150.0) -> list[Node]:
+def run_of(seed: int, *, forgets: bool, for_s: float = 100.0) -> list[Node]:
     chance = random.Random(seed)
     clock = VirtualClock()
     machines = [Machine(clock, chance.choice(RATES)) for _ in range(3)]

@@ -130,8 +130,13 @@ def _table(shown: list[dict[str, Any]]) -> None:
         left = "?" if one["seconds_left"] is None else f"{one['seconds_left']:.1f}"
         expelled = "" if one["admitted"] else " (expelled)"
         cells = (one["cluster"] + expelled, one["module"], one["holder"], str(one["epoch"]), left)
-        table.add_row(*(escape(cell) for cell in cells))
+        table.add_row(*(escape(_printable(cell)) for cell in cells))
     Console(highlight=False, width=None if sys.stdout.isatty() else 10_000).print(table)
+
+
+def _printable(text: str) -> str:
+    """Names come from elsewhere, and could steer a terminal."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 @app.command()

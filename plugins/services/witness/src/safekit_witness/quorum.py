@@ -12,6 +12,7 @@ from typing import Final
 from safekit_sdk import Lease, PeerError, Refusal
 from safekit_witness.member import Asked
 from safekit_witness.messages import (
+    MAX_EPOCH,
     Acquire,
     Done,
     Event,
@@ -100,7 +101,7 @@ class Quorum:
         """The grants of one epoch, the greatest: greater than all that any of them knew, so than every lease before."""
         granted = _granted(votes)
         known = [one.epoch for one in granted.values()] + [one.greatest + 1 for one in _refused(votes).values()]
-        epoch = max(known)
+        epoch = min(max(known), MAX_EPOCH)
         same = {place: one for place, one in granted.items() if one.epoch == epoch}
         behind = {place: one.epoch for place, one in granted.items() if one.epoch != epoch}
         return same | await self._join(module, node, epoch, behind)

@@ -127,7 +127,7 @@ class Store:
     def keep(self, rows: Iterable[Row]) -> None:
         """Make these records durable, all or none; KeepError when that fails. It is not known whether they are on the
         disk then, so nothing may be answered that depends on it."""
-        lines = [(c, m, r.node, r.epoch, r.greatest, r.ttl_s) for c, m, r in rows]
+        lines = [(c, m, r.node, r.epoch, r.greatest, float(r.ttl_s)) for c, m, r in rows]
         sealed = [(*line, _seal(*line)) for line in lines]
         self._write([("INSERT OR REPLACE INTO leases VALUES (?,?,?,?,?,?,?)", one) for one in sealed])
 
