@@ -16,7 +16,7 @@ from safekit_sdk.process import Family
 from safekit_sdk.testing import a_cgroup, a_context
 
 Make = Callable[..., FenceResource]
-SHORT = {"off_timeout": "1s", "status_timeout": "1s", "retries": 0}
+SHORT = {"off_timeout": "800ms", "status_timeout": "800ms", "retries": 0}
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ async def test_an_agent_that_prints_what_it_is_told_gives_no_secret_away(make: M
 async def test_an_agent_that_lies_is_not_believed(make: Make, power: Power) -> None:
     power.mode(off="lie")
     with pytest.raises(PeerError, match=r"node2 is not known to be off after 2 tries: status node2: exit status 0"):
-        await make(status_timeout="600ms").fence("node2")
+        await make(status_timeout="800ms").fence("node2")
     assert power.runs("node2")
     assert power.actions().count("off") == 2
 

@@ -127,7 +127,7 @@ def test_the_identifier_is_the_agents_name(agent: str, ident: str) -> None:
         ({"node_secrets": {"node3": {"password": "env:A"}}}, "node_secrets names node3"),
         ({"delay": {"node3": "1s"}}, "delay names node3"),
         ({"delay": "2m"}, "more than 1m"),
-        ({"delay": "30s"}, "start_timeout: 90s ends a fencing that may take 105s"),
+        ({"delay": "30s"}, "start_timeout: 2m ends a fencing that may take 122.5s"),
         ({"retries": 5}, "start_timeout"),
         ({"retries": 6}, "retries"),
         ({"off_timeout": "0s"}, "longer than 0s"),

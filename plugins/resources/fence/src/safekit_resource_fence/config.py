@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictI
 
 from safekit_sdk import Duration, FailureAction, Ident, ResourceConfig, Secret
 
-GRACE_S: Final = 1.0
+GRACE_S: Final = 0.5
 """How long an agent that took too long may take to end after SIGTERM."""
 _RESERVED: Final = frozenset({"action", "option", "agent", "nodename"})
 """What the convention has the caller say."""
@@ -71,7 +71,7 @@ class FenceConfig(ResourceConfig):
     """Time between two looks whether the device answers, at least 1s."""
     action: FailureAction = "none"
     """What the generated rule does when the device does not answer: nothing, as the application is not harmed by it."""
-    start_timeout: Duration = Duration(90)
+    start_timeout: Duration = Duration(120)
     """How long fencing may take in all; at least what `delay`, `off_timeout`, `status_timeout` and `retries` allow."""
 
     @property
@@ -80,10 +80,11 @@ class FenceConfig(ResourceConfig):
 
     @property
     def bound_s(self) -> float:
-        """The longest that fencing takes: a look at the metadata, the delay, and all tries."""
+        """The longest that fencing takes: a look at the metadata, the delay, and all tries. In each the node may
+        still be on for `status_timeout`, and the last question may take as long."""
         delays = self.delay.values() if isinstance(self.delay, dict) else [self.delay]
         longest_s = max((delay.seconds for delay in delays), default=0.0)
-        one_s = self.off_timeout.seconds + self.status_timeout.seconds + 2 * GRACE_S
+        one_s = self.off_timeout.seconds + 2 * self.status_timeout.seconds + 2 * GRACE_S
         return self.status_timeout.seconds + GRACE_S + longest_s + self.tries * one_s
 
     def delay_s(self, node: str) -> float:

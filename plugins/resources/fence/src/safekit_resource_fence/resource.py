@@ -130,13 +130,14 @@ class FenceResource(Resource[FenceConfig], api=1):
     async def _confirmed(self, node: str) -> bool:
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + self.config.status_timeout.seconds
-        while (left_s := deadline_s - loop.time()) > 0:
-            answer = await self._device.ask("status", node, left_s)
+        while True:
+            answer = await self._device.ask("status", node, self.config.status_timeout.seconds)
             self._tell(f"status {node}: {answer.words}")
             if answer.code == OFF:
                 return True
-            await asyncio.sleep(min(LOOK_S, max(0.0, deadline_s - loop.time())))
-        return False
+            if loop.time() + LOOK_S > deadline_s:
+                return False
+            await asyncio.sleep(LOOK_S)
 
     def _tell(self, words: str) -> None:
         if words != self._told:
