@@ -57,5 +57,6 @@ def to_renew(seen: Seen, node: str, epoch: int) -> Give | Deny:
         return Deny(f"epoch {epoch} of {node} is over: {seen.holder.node} has it, with epoch {seen.holder.epoch}")
     if seen.last is None:
         return Deny(f"epoch {epoch} of {node} is not known: the keys of this module were deleted")
-    gone = "it was released" if seen.last.epoch == epoch else f"epoch {seen.last.epoch} was given to {seen.last.node}"
+    was_released = seen.last == Last(node=node, epoch=epoch, released=True)
+    gone = "it was released" if was_released else f"epoch {seen.last.epoch} was given to {seen.last.node}"
     return Deny(f"epoch {epoch} of {node} is over: {gone}")

@@ -110,11 +110,9 @@ class EtcdWitness(Witness[EtcdConfig], api=1):
         raise _lost_races()
 
     async def _refuse(self, call: _Call, seen: Seen, deny: Deny) -> Refusal:
-        if not seen.holder:
-            return Refusal(deny.reason)
-        left_s = await self._left_s(call, seen.lease)
-        wait_s = min(float(left_s), self.config.lease.seconds)
-        return Refusal(deny.reason, wait_s)
+        """How long to wait is at most `lease`, so that whoever waits asks again when its holder did not renew."""
+        left_s = await self._left_s(call, seen.lease) if seen.holder else 0
+        return Refusal(deny.reason, min(float(left_s), self.config.lease.seconds))
 
     async def _left_s(self, call: _Call, lease: int) -> int:
         """For people, so an approximation: in whole seconds, and the whole lease when it cannot be asked."""
