@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from safekit.engine import commands, farm, membership, mirror, node, progress
+from safekit.engine import commands, farm, meeting, membership, mirror, node, progress, right
 from safekit.engine.durable import facts_of
+from safekit.engine.events import WitnessAnswered
 from safekit.engine.module import Module, Turn
 from safekit.engine.reports import ModuleReport
-from safekit.simulation import run_history
+from safekit.simulation import draw, run_history
 
 SEEDS = 800
 """About 12 s for one that is not caught."""
@@ -114,7 +116,7 @@ def takes_over_under_safety(patch: pytest.MonkeyPatch) -> None:
 
 @mutant
 def never_loses_when_both_are_primary(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(mirror, "loses", lambda turn, report: False)
+    patch.setattr(meeting, "loses", lambda turn, report: False)
 
 
 @mutant
@@ -123,7 +125,7 @@ def loses_to_a_node_that_only_cleans_up(patch: pytest.MonkeyPatch) -> None:
         report = turn.peer.report
         return report if report is not None and turn.peer.alive and turn.m.active and report.active else None
 
-    patch.setattr(mirror, "_other_primary", any_active)
+    patch.setattr(meeting, "_other_primary", any_active)
 
 
 @mutant
@@ -230,6 +232,63 @@ def never_proposes_after_the_first_map(patch: pytest.MonkeyPatch) -> None:
             original(turn)
 
     patch.setattr(farm, "_propose", lazy)
+
+
+WITNESSED: dict[str, Patch] = {}
+"""Found in histories with a witness, of which there is one in three."""
+
+
+def witnessed(patch: Patch) -> Patch:
+    WITNESSED[patch.__name__.replace("_", " ")] = patch
+    return patch
+
+
+@witnessed
+def asks_the_witness_before_its_own_promise_has_ended(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(right, "may_ask_s", lambda turn: -math.inf)
+
+
+@witnessed
+def uses_more_of_a_lease_than_clocks_allow(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(right, "USABLE", 1.3)
+
+
+@witnessed
+def goes_on_without_a_right(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(right, "enforce", lambda turn: False)
+    patch.setattr(right, "limits", lambda module, promised_s: right.NEVER)
+
+
+@witnessed
+def takes_over_without_a_lease(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(right, "has", lambda turn: True)
+
+
+@witnessed
+def counts_a_lease_from_its_answer(patch: pytest.MonkeyPatch) -> None:
+    original = right.answered
+
+    def late(turn: Turn, event: WitnessAnswered) -> None:
+        witness = right.witness_of(turn.m)
+        if witness is not None:
+            right._set(turn, asked_s=turn.now_s + 0.5 * witness.lease_s)
+        original(turn, event)
+
+    patch.setattr(right, "answered", late)
+
+
+@witnessed
+def gives_a_lease_the_next_epoch_only(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(right, "LEAP", 1)
+
+
+@pytest.mark.parametrize("name", list(WITNESSED))
+def test_a_broken_right_to_run_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    WITNESSED[name](monkeypatch)
+    for seed in range(3 * SEEDS):
+        if draw(seed).module.witness is not None and run_history(seed).violation:
+            return
+    raise AssertionError(f"an engine that {name} passes {3 * SEEDS} histories")
 
 
 @pytest.mark.parametrize("name", list(MUTANTS))

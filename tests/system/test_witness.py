@@ -168,6 +168,10 @@ def test_another_witness_is_refused_while_it_runs(trio: Trio) -> None:
     trio.made.write(first, path, MODULE)
 
 
+def kill_host(node: Node) -> None:
+    node.run(["kill", "-9", *node.run(["pgrep", "-f", "safekit.host web"]).stdout.split()])
+
+
 def faults(trio: Trio, primary: Node, secondary: Node) -> tuple[Callable[[], None], ...]:
     return (
         primary.crash,
@@ -177,7 +181,7 @@ def faults(trio: Trio, primary: Node, secondary: Node) -> tuple[Callable[[], Non
         lambda: primary.cut(to=trio.third),
         lambda: primary.cut(to=secondary, direction="in"),
         lambda: primary.loss(40.0),
-        lambda: trio.made.kill_processes(primary, "safekit.host"),
+        lambda: kill_host(primary),
     )
 
 
