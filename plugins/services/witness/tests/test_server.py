@@ -327,9 +327,7 @@ def test_a_wrong_word_on_the_operators_socket_changes_nothing(one: WitnessProces
     assert isinstance(one.ask(op="show"), list)
 
 
-async def test_names_of_a_cluster_do_not_steer_the_terminal_of_the_operator(
-    one: WitnessProcess, tmp_path: Path
-) -> None:
+async def test_names_of_a_cluster_do_not_steer_the_operators_terminal(one: WitnessProcess, tmp_path: Path) -> None:
     node = a_node(tmp_path, one.admit())
     await until_given(node, "\x1b[2J[red]node", "\x1b]0;module")
     await node.close()
