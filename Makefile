@@ -14,7 +14,7 @@ MANIFESTS := constraints.txt pyproject.toml $(sort $(wildcard core/pyproject.tom
 PACKAGES := $(patsubst %/pyproject.toml,%,$(filter-out pyproject.toml constraints.txt,$(MANIFESTS)))
 INSTALLED := build/stamps/$(shell { pwd; cat $(MANIFESTS); } | sha256sum | cut -c1-20)
 
-.PHONY: help test lint repo unit system demo bench soak docs wheels bump constraints apt clean
+.PHONY: help test lint repo unit system demo bench soak proof docs wheels bump constraints apt clean
 
 help: ## this list
 	sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -45,6 +45,9 @@ bench: $(INSTALLED) ## fail-over and load balancing beside other software, 35 mi
 
 soak: $(INSTALLED) ## ten minutes on a starved machine
 	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/soak.py
+
+proof: $(INSTALLED) ## every packet and connection of a farm, by the hundred thousand, an hour
+	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/proof.py
 
 docs: $(INSTALLED) ## the documentation, into build/site
 	$(PYTHON) tests/repo/gates.py docs

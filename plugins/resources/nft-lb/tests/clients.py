@@ -1,9 +1,10 @@
 """The clients of a test, in a process of their own.
 
-udp VIP COUNT SIZE ADDRESS…   COUNT packets in turn from these addresses: `ADDRESS PORT SERVER…` for each
-tcp VIP COUNT ADDRESS…        COUNT connections: `ADDRESS PORT SERVER`, or what went wrong
-hold VIP COUNT ADDRESS…       opens connections, says `open`, and asks each again for every line of input: `SERVER…`
-pour VIP BYTES                one connection that receives as many bytes: how many came
+udp VIP COUNT SIZE PATIENCE_S ADDRESS…   COUNT packets in turn from these addresses: `ADDRESS PORT SERVER…` for each
+tcp VIP COUNT ADDRESS…                   COUNT connections: `ADDRESS PORT SERVER`, or what went wrong
+hold VIP COUNT ADDRESS…                  opens connections, says `open`, and asks each again for every line of input:
+                                         `SERVER…`
+pour VIP BYTES                           one connection that receives as many bytes: how many came
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ import socket
 import sys
 import time
 
+QUIET_S = 0.2
+"""When all have their answer and nothing has come for this long, nothing more comes."""
+
 
 def connected(vip: str, source: str, port: int = 7000) -> socket.socket:
     return socket.create_connection((vip, port), timeout=20.0, source_address=(source, 0))
 
 
-def udp(vip: str, count: str, size: str, *sources: str) -> None:
+def udp(vip: str, count: str, size: str, patience_s: str, *sources: str) -> None:
     kind = socket.AF_INET6 if ":" in vip else socket.AF_INET
     asked: dict[int, tuple[str, int]] = {}
     answers: dict[int, list[str]] = {}
@@ -30,21 +34,23 @@ def udp(vip: str, count: str, size: str, *sources: str) -> None:
         asked[number] = ear.getsockname()[:2]
         ears.append(ear)
         if len(ears) >= 200:
-            hear(ears, answers)
+            hear(ears, answers, float(patience_s))
             ears = []
-    hear(ears, answers)
+    hear(ears, answers, float(patience_s))
     for number, (address, port) in asked.items():
         print(address, port, *answers.get(number, []))
 
 
-def hear(ears: list[socket.socket], answers: dict[int, list[str]]) -> None:
-    """Until nothing more comes for a while."""
-    quiet_s = time.monotonic() + 0.5
-    while (left_s := quiet_s - time.monotonic()) > 0:
+def hear(ears: list[socket.socket], answers: dict[int, list[str]], patience_s: float) -> None:
+    """Until nothing more comes; who has no answer waits for `patience_s` after the last of the others."""
+    waiting = set(ears)
+    until_s = time.monotonic() + patience_s
+    while (left_s := until_s - time.monotonic()) > 0:
         for ear in select.select(ears, [], [], left_s)[0]:
             number, name = ear.recv(65536).decode().split()
             answers.setdefault(int(number), []).append(name)
-            quiet_s = time.monotonic() + 0.2
+            waiting.discard(ear)
+            until_s = time.monotonic() + (patience_s if waiting else QUIET_S)
     for ear in ears:
         ear.close()
 

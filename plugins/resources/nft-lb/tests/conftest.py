@@ -21,9 +21,11 @@ from safekit_resource_nft_lb import NftLbConfig, NftLbResource
 from safekit_sdk import BUCKETS, Share
 from safekit_sdk.testing import Namespace, a_context, network_namespace
 
+from .counts import COUNTS
+
 VIP = {4: "10.6.0.100", 6: "fd06::100"}
 CLIENTS = 40
-LEASE_S = 30.0
+LEASE_S = COUNTS.bound_s
 
 
 def address(family: int, number: int) -> str:
@@ -50,7 +52,8 @@ class Farm:
 
     def share(self, server: Server, held: frozenset[int]) -> Share:
         places = {other.name: other.place for other in self.servers if other is not server}
-        moving = frozenset(bucket for bucket, earlier in enumerate(self.priors) if earlier)
+        mine = frozenset(bucket for bucket, owner in enumerate(self.owners) if owner == server.name)
+        moving = (mine - held) | {bucket for bucket, earlier in enumerate(self.priors) if earlier}
         return Share(held, moving, tuple(self.owners), tuple(self.priors), self.director, places, 1)
 
     async def give(self, server: Server, held: frozenset[int], lease_s: float = LEASE_S) -> None:
@@ -76,7 +79,18 @@ class Farm:
 
     def ask(self, *words: str) -> list[str]:
         """Run a client's program (clients.py), and return its lines."""
-        return self.client.command(sys.executable, str(Path(__file__).with_name("clients.py")), *words).splitlines()
+        program = [*self.client.prefix, sys.executable, str(Path(__file__).with_name("clients.py")), *words]
+        done = subprocess.run(program, check=True, stdout=subprocess.PIPE, text=True, timeout=COUNTS.bound_s)
+        return done.stdout.splitlines()
+
+    def taken(self) -> tuple[int, int]:
+        """How many datagrams and connections the programs on all servers were given, as the kernels count them."""
+        found = {"UdpInDatagrams": 0, "Udp6InDatagrams": 0, "TcpPassiveOpens": 0}
+        for server in self.servers:
+            for line in server.namespace.command("nstat", "-asz", *found).splitlines()[1:]:
+                name, count, _ = line.split()
+                found[name] += int(count)
+        return found["UdpInDatagrams"] + found["Udp6InDatagrams"], found["TcpPassiveOpens"]
 
 
 @pytest.fixture

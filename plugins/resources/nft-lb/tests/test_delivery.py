@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
@@ -18,7 +18,10 @@ from safekit_resource_nft_lb.jhash import bucket
 from safekit_sdk.testing import network_namespace
 
 from .conftest import CLIENTS, VIP, Farm, address, plug
+from .counts import COUNTS
 
+PATIENCE = str(COUNTS.patience_s)
+Record = Callable[[str, object], None]
 EVERY_WAY = [(mode, family) for mode in ("directed", "invisible", "multicast") for family in (4, 6)]
 
 
@@ -33,55 +36,64 @@ def expected(farm: Farm, client: str, port: int | None = None) -> str:
 
 @pytest.mark.parametrize(("mode", "family"), EVERY_WAY)
 async def test_each_packet_and_connection_is_taken_once_by_who_owns_it(
-    farm: Farm, family: int, sources: list[str]
+    farm: Farm, family: int, sources: list[str], record_property: Record
 ) -> None:
     await farm.spread("s1", "s2", "s3")
-    for line in farm.ask("udp", VIP[family], "1000", "16", *sources):
+    for line in farm.ask("udp", VIP[family], str(COUNTS.packets), "16", PATIENCE, *sources):
         client, port, *names = line.split()
         assert names == [expected(farm, client, int(port))], line
-    for line in farm.ask("tcp", VIP[family], "200", *sources):
+    for line in farm.ask("tcp", VIP[family], str(COUNTS.connections), *sources):
         client, _, name = line.split()
         assert name == expected(farm, client), line
+    assert farm.taken() == (COUNTS.packets, COUNTS.connections)
+    record_property("packets", COUNTS.packets)
+    record_property("connections", COUNTS.connections)
 
 
 @pytest.mark.parametrize(("mode", "family"), EVERY_WAY)
 async def test_fragments_find_their_server(farm: Farm, family: int, sources: list[str]) -> None:
     await farm.spread("s1", "s2", "s3")
-    for line in farm.ask("udp", VIP[family], "40", "4000", *sources):
+    for line in farm.ask("udp", VIP[family], "40", "4000", PATIENCE, *sources):
         client, port, *names = line.split()
         assert names == [expected(farm, client, int(port))], line
 
 
 @pytest.mark.parametrize(("mode", "family"), EVERY_WAY)
 async def test_connections_stay_where_they_are_over_joins_leaves_and_weights(
-    farm: Farm, family: int, sources: list[str]
+    farm: Farm, family: int, sources: list[str], record_property: Record
 ) -> None:
     await farm.spread("s1", "s2")
-    with held(farm, VIP[family], 80, sources) as ask:
+    with held(farm, VIP[family], COUNTS.held, sources) as ask:
         before = ask()
+        assert len(before) == COUNTS.held
         assert set(before) == {"s1", "s2"}
         for names in (("s1", "s2", "s3"), ("s3",), ("s2", "s3"), ("s1",), ("s1", "s2", "s2", "s3")):
             await farm.spread(*names)
             assert ask() == before
             lines = farm.ask("tcp", VIP[family], "40", *sources)
             assert all(line.split()[2] == expected(farm, line.split()[0]) for line in lines), lines
+    record_property("held", COUNTS.held)
 
 
 @pytest.mark.parametrize("mode", ["directed", "invisible"])
-async def test_no_new_connection_is_reset_while_the_map_changes(farm: Farm, sources: list[str]) -> None:
+async def test_no_new_connection_is_reset_while_the_map_changes(
+    farm: Farm, sources: list[str], record_property: Record
+) -> None:
+    """The next change comes when so many more connections are made that all changes fall into the time of all."""
     await farm.spread("s1", "s2", "s3")
-    program = [sys.executable, str(Path(__file__).with_name("clients.py")), "tcp", VIP[4], "1000", *sources]
+    program = [sys.executable, str(Path(__file__).with_name("clients.py")), "tcp", VIP[4], str(COUNTS.begun), *sources]
     process = await asyncio.create_subprocess_exec(*farm.client.prefix, *program, stdout=subprocess.PIPE)
+    assert process.stdout is not None
     maps = [("s1", "s2"), ("s2", "s3", "s1"), ("s3", "s1"), ("s1", "s3", "s2")]
-    changes = 0
-    while process.returncode is None and changes < 100:
-        await farm.spread(*maps[changes % len(maps)])
-        changes += 1
-        await asyncio.sleep(0.15)
-    lines = (await process.communicate())[0].decode().splitlines()
-    assert len(lines) == 1000
-    assert changes > 10
-    assert {line.split()[2] for line in lines} == {"s1", "s2", "s3"}
+    lines: list[bytes] = []
+    for number in range(COUNTS.rebalances):
+        lines += [await process.stdout.readline() for _ in range(COUNTS.begun // (COUNTS.rebalances + 1))]
+        await farm.spread(*maps[number % len(maps)])
+    lines += (await process.communicate())[0].splitlines()
+    assert len(lines) == COUNTS.begun
+    assert {line.split()[2] for line in lines} == {b"s1", b"s2", b"s3"}
+    record_property("begun", COUNTS.begun)
+    record_property("rebalances", COUNTS.rebalances)
 
 
 @pytest.mark.parametrize(("mode", "family"), EVERY_WAY)
@@ -144,7 +156,7 @@ async def test_a_server_whose_agent_stands_still_falls_silent_by_itself(farm: Fa
     for server in farm.servers:
         await farm.give(server, server.held, lease_s=0.2)
     await asyncio.sleep(0.5)
-    for line in farm.ask("udp", VIP[4], "40", "16", *sources):
+    for line in farm.ask("udp", VIP[4], "40", "16", "0.5", *sources):
         assert len(line.split()) == 2, line
 
 
@@ -153,7 +165,7 @@ async def test_a_flushed_ruleset_is_laid_again_by_the_next_lease(farm: Farm, sou
     for server in farm.servers:
         server.namespace.command("nft", "flush", "ruleset")
         await farm.give(server, server.held)
-    for line in farm.ask("udp", VIP[4], "200", "16", *sources):
+    for line in farm.ask("udp", VIP[4], "200", "16", PATIENCE, *sources):
         client, port, *names = line.split()
         assert names == [expected(farm, client, int(port))], line
 
@@ -179,7 +191,7 @@ async def test_no_packet_travels_twice_whatever_the_servers_believe(farm: Farm) 
         await farm.give(server, frozenset())
     before = frames(farm)
     farm.client.command(
-        *f"{sys.executable} {Path(__file__).with_name('clients.py')} udp {VIP[4]} 10 16 {address(4, 201)}".split()
+        *f"{sys.executable} {Path(__file__).with_name('clients.py')} udp {VIP[4]} 10 16 0.5 {address(4, 201)}".split()
     )
     assert frames(farm) - before < 100
 
