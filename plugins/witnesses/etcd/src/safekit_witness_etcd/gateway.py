@@ -77,7 +77,8 @@ class Gateway:
                 self._prefer(endpoint)
                 return answer
         await self._forget_client()
-        raise PeerError(f"etcd does not answer: {'; '.join(silent)}", hint="look whether its members run and agree")
+        hint = "look whether its members run and agree, and with https whether it takes this node's certificate"
+        raise PeerError(f"etcd does not answer: {'; '.join(silent)}", hint=hint)
 
     def _prefer(self, endpoint: str) -> None:
         self._endpoints.sort(key=lambda one: one != endpoint)

@@ -1,0 +1,116 @@
+"""Two nodes race for one module while the members of etcd are killed, frozen and started: at every instant one of them
+at most has the right to run, by a clock that both share, and the epochs grow."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+
+import pytest
+from safekit_witness_etcd import EtcdWitness
+
+from safekit_sdk import Lease, PeerError, Refusal
+
+from .cluster import Cluster
+from .conftest import Make
+
+RUN_S = 9.0
+LEASE = {"lease": "1s", "timeout": "700ms"}
+
+
+@dataclass
+class Node:
+    """Believes what the witness tells it, and nothing for longer than was given, counted from before it asked."""
+
+    name: str
+    witness: EtcdWitness
+    choose: random.Random
+    epoch: int = 0
+    until_s: float = 0.0
+    held: list[tuple[float, float]] = field(default_factory=list)
+    """Each time of holding: since the answer was there, until it was over or given up."""
+    epochs: list[tuple[float, int]] = field(default_factory=list)
+    renewals: int = 0
+
+    async def run(self, end_s: float) -> None:
+        while time.monotonic() < end_s:
+            step = self.choose.choices(
+                (self.acquire, self.renew, self.release), (*((1, 8) if self.epoch else (3, 0)), 1)
+            )[0]
+            try:
+                async with asyncio.timeout(self.choose.choice((0.7, 0.7, 0.05))):
+                    await step()
+            except (PeerError, TimeoutError):
+                pass
+            is_asleep = self.choose.random() < 0.08
+            await asyncio.sleep(2.5 if is_asleep else self.choose.random() * 0.15)
+        self.over()
+
+    async def acquire(self) -> None:
+        asked_s = time.monotonic()
+        answer = await self.witness.acquire("m", self.name, self.choose.choice((0, self.epoch)))
+        if isinstance(answer, Lease):
+            self.over()
+            self.epoch = answer.epoch
+            self.epochs.append((time.monotonic(), answer.epoch))
+            self.has(asked_s + answer.ttl_s)
+
+    async def renew(self) -> None:
+        asked_s = time.monotonic()
+        answer = await self.witness.renew("m", self.name, self.epoch)
+        if isinstance(answer, Refusal):
+            self.over()
+            self.epoch = 0
+        else:
+            assert answer.epoch == self.epoch
+            self.renewals += 1
+            self.over()
+            self.has(asked_s + answer.ttl_s)
+
+    async def release(self) -> None:
+        self.over()
+        epoch, self.epoch = self.epoch, 0
+        await self.witness.release("m", self.name, epoch)
+
+    def has(self, until_s: float) -> None:
+        self.until_s = until_s
+        self.held.append((time.monotonic(), until_s))
+
+    def over(self) -> None:
+        """What is left of the time that was given is not used."""
+        if self.held:
+            since_s, until_s = self.held[-1]
+            self.held[-1] = (since_s, min(until_s, time.monotonic()))
+
+
+async def harm(cluster: Cluster, choose: random.Random, end_s: float) -> None:
+    while time.monotonic() < end_s:
+        victims = choose.sample(cluster.members, choose.choice((1, 1, 1, 2)))
+        if choose.random() < 0.5:
+            victims = [await cluster.leader()]
+        does_freeze = choose.random() < 0.4
+        for member in victims:
+            member.freeze() if does_freeze else member.kill()
+        await asyncio.sleep(choose.uniform(0.2, 1.5))
+        for member in victims:
+            member.thaw() if does_freeze else member.start()
+        await cluster.ready()
+        await asyncio.sleep(choose.uniform(0.0, 0.8))
+
+
+@pytest.mark.parametrize("seed", [1])
+async def test_there_are_never_two_holders_and_epochs_only_grow(three: Cluster, make: Make, seed: int) -> None:
+    end_s = time.monotonic() + RUN_S
+    nodes = [
+        Node(f"n{i}", make(*(three.urls[i:] + three.urls[:i]), **LEASE), random.Random(seed * 10 + i)) for i in (0, 1)
+    ]
+    await asyncio.gather(*(node.run(end_s) for node in nodes), harm(three, random.Random(seed), end_s))
+    for since_s, until_s in nodes[0].held:
+        for other_since_s, other_until_s in nodes[1].held:
+            assert until_s <= other_since_s or other_until_s <= since_s
+    given = [epoch for _, epoch in sorted(nodes[0].epochs + nodes[1].epochs)]
+    assert given == sorted(set(given))
+    assert given
+    print({node.name: (len(node.epochs), node.renewals, len(node.held)) for node in nodes})
