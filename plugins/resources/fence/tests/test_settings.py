@@ -147,6 +147,14 @@ def test_nodes_that_the_agent_finds_by_their_names_need_no_options() -> None:
     assert config.plain("node1") == {}
 
 
+@pytest.mark.parametrize("delay", ["5s", {"node1": "5s", "node2": "0s"}])
+def test_a_delay_survives_being_written_and_read_again(delay: Any) -> None:
+    config = FenceConfig.model_validate({"agent": "fence_x", "nodes": NODES, "delay": delay})
+    assert config.model_dump(mode="json")["delay"] == delay
+    assert FenceConfig.model_validate_json(config.model_dump_json()) == config
+    assert (config.delay_s("node1"), config.delay_s("node2")) == (5.0, 5.0 if delay == "5s" else 0.0)
+
+
 def test_metadata_with_entities_is_not_read() -> None:
     bomb = '<!DOCTYPE x [<!ENTITY a "aa"><!ENTITY b "&a;&a;">]><resource-agent>&b;</resource-agent>'
     with pytest.raises(ConfigError, match="cannot be read"):

@@ -54,7 +54,7 @@ class FenceConfig(ResourceConfig):
     """Options that are secret, for every node: `password: file:/etc/safekit/ipmi`."""
     node_secrets: dict[Ident, Secrets] = Field(default_factory=dict, max_length=32)
     """Options that are secret and differ by node; they come before those of `secrets`."""
-    delay: Duration | dict[Ident, Duration] = Duration(0)
+    delay: dict[Ident, Duration] | Duration = Duration(0)
     """Wait before the power is cut, at most 1m. A mapping says it for each node that is to be cut, so that of two nodes
     that lost each other the one with the longer time is the one that lives: `{node1: 5s, node2: 0s}`."""
     off_timeout: Duration = Duration(20)
