@@ -14,7 +14,7 @@ MANIFESTS := constraints.txt pyproject.toml $(sort $(wildcard core/pyproject.tom
 PACKAGES := $(patsubst %/pyproject.toml,%,$(filter-out pyproject.toml constraints.txt,$(MANIFESTS)))
 INSTALLED := build/stamps/$(shell { pwd; cat $(MANIFESTS); } | sha256sum | cut -c1-20)
 
-.PHONY: help test lint repo unit system demo bench soak proof docs wheels bump constraints apt clean
+.PHONY: help test lint repo unit system demo bench soak proof sim docs wheels bump constraints apt clean
 
 help: ## this list
 	sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -48,6 +48,10 @@ soak: $(INSTALLED) ## ten minutes on a starved machine
 
 proof: $(INSTALLED) ## every packet and connection of a farm, by the hundred thousand, an hour
 	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/proof.py
+
+sim: HOURS ?= 1
+sim: $(INSTALLED) ## make sim HOURS=1: seeded histories of whole clusters
+	.venv/bin/safekit-sim --seed-start "$$(date +%s)" --hours $(HOURS)
 
 docs: $(INSTALLED) ## the documentation, into build/site
 	$(PYTHON) tests/repo/gates.py docs

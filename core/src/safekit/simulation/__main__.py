@@ -1,24 +1,31 @@
-"""`python -m safekit.simulation --seed-start 0 --histories 1000`, or `--seed 17 --trace` to read one."""
+"""`safekit-sim --seed-start 0 --histories 1000`, `safekit-sim --hours 1`, or `safekit-sim --seed 17 --trace` to read
+one."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
+from collections.abc import Iterable
+from itertools import count, takewhile
 
 from safekit.simulation import draw, run_history
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m safekit.simulation", description=__doc__)
+    parser = argparse.ArgumentParser(prog="safekit-sim", description=__doc__)
     parser.add_argument("--seed-start", type=int, default=0)
     parser.add_argument("--histories", type=int, default=500)
+    parser.add_argument("--hours", type=float, help="as many as there is time for")
     parser.add_argument("--seed", type=int, help="one history")
     parser.add_argument("--trace", action="store_true", help="print what both nodes did and why")
     asked = parser.parse_args()
     if asked.seed is not None:
         return _one(asked.seed, trace=asked.trace)
-    return _many(asked.seed_start, asked.histories)
+    seeds = count(asked.seed_start) if asked.hours else range(asked.seed_start, asked.seed_start + asked.histories)
+    until_s = time.monotonic() + asked.hours * 3600 if asked.hours else math.inf
+    return _many(takewhile(lambda _: time.monotonic() < until_s, seeds))
 
 
 def _one(seed: int, *, trace: bool) -> int:
@@ -30,9 +37,11 @@ def _one(seed: int, *, trace: bool) -> int:
     return 1 if outcome.violation else 0
 
 
-def _many(seed_start: int, histories: int) -> int:
-    began_s, simulated_s, takeovers, both_s, violations = time.monotonic(), 0.0, 0, 0.0, 0
-    for seed in range(seed_start, seed_start + histories):
+def _many(seeds: Iterable[int]) -> int:
+    """The summary is one line, the last one; 1 when a rule was broken."""
+    began_s, simulated_s, takeovers, both_s, violations, histories = time.monotonic(), 0.0, 0, 0.0, 0, 0
+    for seed in seeds:
+        histories += 1
         outcome = run_history(seed)
         simulated_s += outcome.simulated_s
         takeovers += outcome.takeovers
