@@ -295,6 +295,6 @@ def test_a_broken_right_to_run_is_caught(name: str, monkeypatch: pytest.MonkeyPa
 def test_a_broken_engine_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     MUTANTS[name](monkeypatch)
     for seed in range(SEEDS):
-        if run_history(seed).violation:
+        if run_history(seed, witness=False).violation:
             return
     raise AssertionError(f"an engine that {name} passes {SEEDS} histories")

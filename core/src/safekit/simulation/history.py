@@ -200,10 +200,10 @@ class History:
         return served == quotas and not self.watch.served_twice()
 
 
-def run_history(seed: int, *, trace: bool = False) -> Outcome:
+def run_history(seed: int, *, witness: bool = True, trace: bool = False) -> Outcome:
     """The same seed always gives the same history."""
     lines: list[str] | None = [] if trace else None
-    history = History(draw(seed), lines)
+    history = History(draw(seed, witness=witness), lines)
     violation = ""
     try:
         history.run()

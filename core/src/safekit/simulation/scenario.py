@@ -89,7 +89,8 @@ class Scenario:
         return MembershipSpec(name, peers, self.networks, self.interval_s, self.lost_after_s)
 
 
-def draw(seed: int) -> Scenario:
+def draw(seed: int, *, witness: bool = True) -> Scenario:
+    """`witness`: whether a mirror may have one. Without one a seed gives the same scenario, but for it."""
     rng = Random(seed)
     kind = rng.choices((Kind.MIRROR, Kind.FARM, Kind.LIGHT), (15, 4, 1))[0]
     nodes = ("a", "b") if kind is Kind.MIRROR and rng.random() < 0.95 else ("a", "b", "c")[: rng.randint(1, 3)]
@@ -101,7 +102,8 @@ def draw(seed: int) -> Scenario:
     lost_after_s = interval_s * rng.choice((4, 5, 8, 10))
     phase_s = rng.choice((0.05, 0.3, 1.0))
     extra = Random(seed ^ 0x717)
-    witness = _witness(extra, lost_after_s, phase_s) if kind is Kind.MIRROR and len(nodes) > 1 else None
+    may_have_one = witness and kind is Kind.MIRROR and len(nodes) > 1
+    third = _witness(extra, lost_after_s, phase_s) if may_have_one else None
     scenario = Scenario(
         seed=seed,
         nodes=nodes,
@@ -119,7 +121,7 @@ def draw(seed: int) -> Scenario:
         faults=(*sorted(rng.sample(FAULTS, rng.choice((1, 2, 3, 6, len(FAULTS))))), *OF_A_FARM[kind is Kind.FARM]),
         count=rng.randint(1, 12),
     )
-    return scenario if witness is None else _witnessed(extra, scenario, witness)
+    return scenario if third is None else _witnessed(extra, scenario, third)
 
 
 def _witness(rng: Random, lost_after_s: float, phase_s: float) -> WitnessSpec | None:

@@ -93,6 +93,14 @@ class Cluster:
             if not member.runs:
                 member.start()
 
+    async def mend(self) -> None:
+        """All members run and answer, whatever was done to them."""
+        for member in self.members:
+            if member.runs:
+                member.thaw()
+        self.start()
+        await self.ready()
+
     def kill(self) -> None:
         for member in self.members:
             member.kill()

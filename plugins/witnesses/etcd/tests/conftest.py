@@ -1,4 +1,4 @@
-"""One etcd of one member, in which each test has a prefix of its own; three members where a test harms them."""
+"""One etcd of one member and one of three, mended before each test, which has a prefix of its own in it."""
 
 from __future__ import annotations
 
@@ -23,27 +23,36 @@ class Make(Protocol):
     def __call__(self, *urls: str, **settings: Any) -> EtcdWitness: ...
 
 
-@pytest.fixture(scope="session")
-def one_member(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def kept(directory: Path, size: int) -> Iterator[Cluster]:
+    """For the whole run of the tests, whatever they do to its members."""
     stack = AsyncExitStack()
     with asyncio.Runner() as runner:
         try:
-            yield runner.run(stack.enter_async_context(running(tmp_path_factory.mktemp("one"), 1)))
+            yield runner.run(stack.enter_async_context(running(directory, size)))
         finally:
             runner.run(stack.aclose())
 
 
+@pytest.fixture(scope="session")
+def one_member(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    yield from kept(tmp_path_factory.mktemp("one"), 1)
+
+
+@pytest.fixture(scope="session")
+def three_members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    yield from kept(tmp_path_factory.mktemp("three"), 3)
+
+
 @pytest.fixture
 async def etcd(one_member: Cluster) -> Cluster:
-    one_member.start()
-    await one_member.ready()
+    await one_member.mend()
     return one_member
 
 
 @pytest.fixture
-async def three(tmp_path: Path) -> AsyncIterator[Cluster]:
-    async with running(tmp_path, 3) as cluster:
-        yield cluster
+async def three(three_members: Cluster) -> Cluster:
+    await three_members.mend()
+    return three_members
 
 
 @pytest.fixture

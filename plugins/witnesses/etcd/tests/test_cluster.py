@@ -65,8 +65,7 @@ async def test_without_a_majority_every_call_is_an_error_in_time_and_afterwards_
             await asyncio.wait_for(call("m", "n1", lease.epoch), 0.5)
     with pytest.raises(PeerError):
         await asyncio.wait_for(witness.probe("m", "n1"), 0.5)
-    three.start()
-    await three.ready()
+    await three.mend()
     later = await takes(witness, "n1")
     assert later.epoch > lease.epoch
     assert isinstance(await witness.renew("m", "n1", lease.epoch), Refusal)
@@ -95,7 +94,6 @@ async def test_a_frozen_member_does_not_eat_the_time_of_the_others(three: Cluste
     assert witness._gateway._endpoints[0] != frozen.client_url
     for _ in range(3):
         assert isinstance(await witness.renew("m", "n1", lease.epoch), Lease)
-    frozen.thaw()
 
 
 async def test_a_leader_that_was_frozen_gives_nobody_what_another_node_has(three: Cluster, make: Make) -> None:

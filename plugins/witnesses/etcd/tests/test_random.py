@@ -16,7 +16,7 @@ from safekit_sdk import Lease, PeerError, Refusal
 from .cluster import Cluster
 from .conftest import Make
 
-RUN_S = 9.0
+RUN_S = 8.0
 LEASE = {"lease": "1s", "timeout": "700ms"}
 
 
@@ -40,11 +40,11 @@ class Node:
                 (self.acquire, self.renew, self.release), (*((1, 8) if self.epoch else (3, 0)), 1)
             )[0]
             try:
-                async with asyncio.timeout(self.choose.choice((0.7, 0.7, 0.05))):
+                async with asyncio.timeout(self.choose.choice((1.3, 1.3, 0.05))):
                     await step()
             except (PeerError, TimeoutError):
                 pass
-            is_asleep = self.choose.random() < 0.08
+            is_asleep = self.choose.random() < 0.06
             await asyncio.sleep(2.5 if is_asleep else self.choose.random() * 0.15)
         self.over()
 
@@ -73,6 +73,7 @@ class Node:
         self.over()
         epoch, self.epoch = self.epoch, 0
         await self.witness.release("m", self.name, epoch)
+        await asyncio.sleep(self.choose.random() * 0.6)
 
     def has(self, until_s: float) -> None:
         self.until_s = until_s
@@ -113,4 +114,3 @@ async def test_there_are_never_two_holders_and_epochs_only_grow(three: Cluster, 
     given = [epoch for _, epoch in sorted(nodes[0].epochs + nodes[1].epochs)]
     assert given == sorted(set(given))
     assert given
-    print({node.name: (len(node.epochs), node.renewals, len(node.held)) for node in nodes})

@@ -69,7 +69,7 @@ class Gateway:
                     raw = await self._ask(endpoint, path, body)
                 answer = self._read(raw, model)
             except TimeoutError:
-                silent.append(f"{endpoint}: no answer within {share_s:.2f} s")
+                silent.append(f"{endpoint}: {f'no answer within {share_s:.2f} s' if share_s else 'no time was left'}")
             except _NextError as error:
                 silent.append(f"{endpoint}: {error}")
             else:
