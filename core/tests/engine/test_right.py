@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from safekit.engine.actions import AskWitness, Explain, FenceSelf, KillHost, RunPipeline, WitnessCall
-from safekit.engine.events import Command, WitnessAnswered
+from safekit.engine.events import Command, HeartbeatHeard, WitnessAnswered
 from safekit.engine.reports import Heartbeat
 from safekit.engine.spec import ModuleSpec, WitnessSpec
 
@@ -207,3 +207,41 @@ def test_the_operator_may_answer_for_it_that_the_other_is_off() -> None:
     three.command("a", Command.PRIM, force=True)
     three.settle(4 * LEASE_S)
     assert three.states()["a"] == ("ALONE", "Ready")
+
+
+def test_an_answer_for_the_peer_holds_until_the_peer_lets_it_run() -> None:
+    """Its first heartbeats echo nothing yet."""
+    three = Three()
+    three.off.add("b")
+    three.third.cut |= {"a", "b"}
+    three.command("a", Command.START)
+    three.settle(LEASE_S)
+    three.command("a", Command.PRIM, force=True)
+    three.settle(LEASE_S)
+    assert three.states()["a"] == ("ALONE", "Ready")
+    three.off.clear()
+    three.command("b", Command.START)
+    three.settle()
+    assert three.states() == {"a": ("PRIM", "Ready"), "b": ("SECOND", "Ready")}
+    assert not [action for action in three["a"].all if isinstance(action, FenceSelf)]
+
+
+def test_a_promise_is_not_taken_back_by_a_report_that_is_missing(three: Three) -> None:
+    three.third.cut |= {"a", "b"}
+    three.settle(2 * LEASE_S)
+    beat = three.beat("b")
+    three.deliver(replace(beat, modules=()), to="a")
+    three["a"].pass_time(INTERVAL_S)
+    assert three["a"].m.state == "PRIM" or three["a"].m.run is not None
+    assert not [action for action in three["a"].all if isinstance(action, (FenceSelf, KillHost))]
+
+
+def test_of_two_that_run_the_one_with_the_newer_lease_goes_on(three: Three) -> None:
+    """A suspended machine whose clock stood still does not know that it was away."""
+    three.off.add("a")
+    three.settle(2 * LEASE_S)
+    paused = three["a"]
+    assert paused.m.epoch < three["b"].m.epoch
+    paused.tell(HeartbeatHeard("net1", three.beat("b")))
+    assert paused.m.state == "WAIT"
+    assert three["b"].m.took_over

@@ -76,6 +76,8 @@ class Run(Message):
     cause: Name
     epoch: int
     force: bool = False
+    until_s: float | None = None
+    """On the machine's monotonic clock: when the host itself has to stop a primary that a witness decides on."""
 
 
 class TakeShare(Message):
@@ -97,7 +99,8 @@ class Lease(Message):
     decides on begins its forced stop then."""
 
     kind: Literal["lease"] = "lease"
-    until_s: float
+    until_s: float | None
+    """None: for ever."""
 
 
 class AskWitness(Message):

@@ -176,7 +176,7 @@ class Daemon:
     def _perform(self, action: Action) -> None:
         match action:
             case actions.RunPipeline():
-                self.hosts.run(action)
+                self.hosts.run(action, None if action.force else self.runtime.host_until_s(action.module))
             case actions.StartHost():
                 self.hosts.begin(action.module)
             case actions.StopHost():

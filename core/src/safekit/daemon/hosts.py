@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import math
 import os
 import signal
 import sys
@@ -152,7 +153,8 @@ class Hosts:
             with contextlib.suppress(ProcessLookupError):
                 host.process.kill()
 
-    def run(self, order: RunPipeline) -> None:
+    def run(self, order: RunPipeline, until_s: float | None = None) -> None:
+        """`until_s`: when the host has to stop by itself what it starts as primary."""
         message = messages.Run(
             run=order.run,
             phases=order.phases,
@@ -161,6 +163,7 @@ class Hosts:
             cause=order.cause,
             epoch=order.epoch,
             force=order.force,
+            until_s=until_s,
         )
         self.send(order.module, message)
 
@@ -183,7 +186,7 @@ class Hosts:
     def extend_leases(self, leases: Iterable[tuple[str, float]]) -> None:
         """Lost when there is no host: its resources stop by themselves."""
         for module, until_s in leases:
-            self.notify(module, messages.Lease(until_s=until_s))
+            self.notify(module, messages.Lease(until_s=until_s if math.isfinite(until_s) else None))
 
     async def inspect(self, module: str, question: dict[str, str]) -> dict[str, dict[str, str]]:
         """What the module's started resources say; nothing without a host. TimeoutError when it does not answer."""

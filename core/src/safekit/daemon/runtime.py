@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -107,10 +108,24 @@ class Runtime:
         saved = item.durable is None or await self._save(item.durable)
         self._published = engine.reports(item.node)
         for action in item.actions:
-            if saved or not _takes_up(action):
+            if not _takes_up(action):
                 self._perform(action)
+            elif not saved:
+                self._refuse(action, f"the decision could not be recorded: {self.storage_trouble}")
+            elif self._is_late(action):
+                self._refuse(action, "the right to run ended while the decision was recorded")
             else:
-                self._refuse(action)
+                self._perform(action)
+
+    def _is_late(self, action: Action) -> bool:
+        now_s = time.monotonic()
+        ends = dict(engine.rights(self.node, now_s)).get(getattr(action, "module", ""))
+        return ends is not None and now_s >= ends.stop_s
+
+    def host_until_s(self, module: str) -> float | None:
+        """When the module's host has to stop a primary by itself; None where no witness decides."""
+        ends = dict(self.rights()).get(module)
+        return ends.host_s if ends is not None and math.isfinite(ends.host_s) else None
 
     async def _save(self, durable: engine.Durable) -> bool:
         data = _FACTS.dump_json(durable)
@@ -137,10 +152,10 @@ class Runtime:
         if not task.cancelled() and not task.result():
             asyncio.get_running_loop().call_later(SAVE_AGAIN_S, self._save_again)
 
-    def _refuse(self, action: Action) -> None:
-        """A start that is not on record does not happen."""
+    def _refuse(self, action: Action, why: str) -> None:
+        """A start that is not on record, or comes too late, does not happen."""
         if isinstance(action, RunPipeline):
-            reason = f"not started, because the decision could not be recorded: {self.storage_trouble}"
+            reason = f"not started, because {why}"
             finished = events.PipelineFinished(action.module, action.run, ok=False, reason=reason)
             asyncio.get_running_loop().call_soon(self.submit, finished)
 

@@ -13,6 +13,11 @@ class Right:
     """Of the lease that the witness gave this node; 0 for none."""
     until_s: float = -math.inf
     """Until when the witness gives it to nobody else, as far as this node's clock can be trusted."""
+    promised_s: float = -math.inf
+    """Until when the peer does not take over: the longest that it has promised since this role began. Nothing that it
+    says later takes it back."""
+    stopping_s: float = math.inf
+    """Since when it is stopped by force, because its right has ended."""
     wanted: bool = False
     """It would be primary with a lease."""
     by_force: bool = False

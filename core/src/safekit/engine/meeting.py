@@ -74,12 +74,15 @@ def _word(truth: bool) -> str:
 
 
 def loses(turn: Turn, report: ModuleReport) -> bool:
-    """The same answer on both nodes from the two reports: who was frozen loses; then who took over (the former
+    """The same answer on both nodes from the two reports: where a witness decides who has the lower
+    epoch loses; who was frozen loses; then who took over (the former
     secondary); then the lower epoch; then who comes later in the module's list. Before all that: who is not
     heard by the other, since the other cannot know that it is to stop."""
     m = turn.m
     if turn.peer.deaf:
         return True
+    if m.spec.witness is not None and m.spec.witness.exclusive and m.epoch != report.epoch:
+        return m.epoch < report.epoch  # the witness has given it to the other since
     if m.doubtful != report.doubtful:
         return m.doubtful
     if m.took_over != report.took_over:

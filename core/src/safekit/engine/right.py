@@ -68,7 +68,7 @@ def limits(module: Module, promised_s: float) -> Limits:
     witness = witness_of(module)
     if witness is None or module.right.by_force:
         return NEVER
-    until_s = max(module.right.until_s, promised_s)
+    until_s = max(module.right.until_s, module.right.promised_s, promised_s)
     return Limits(*(until_s - part * witness.lease_s for part in (STOPS, HOSTS, FENCES)))
 
 
@@ -85,8 +85,11 @@ def enforce(turn: Turn) -> bool:
     m = turn.m
     ends = limits(m, promised_until_s(turn))
     if not m.active or turn.now_s < ends.stop_s:
+        _set(turn, stopping_s=math.inf)
         return False
-    if turn.now_s >= ends.fence_s and not m.right.fenced:
+    _set(turn, stopping_s=min(m.right.stopping_s, turn.now_s))
+    m = turn.m
+    if turn.now_s >= _fence_s(turn, ends) and not m.right.fenced:
         _set(turn, fenced=True)
         turn.say(
             "it did not stop before its right to run ended: the node is to be reset", "self-fence", severity="alarm"
@@ -100,6 +103,13 @@ def enforce(turn: Turn) -> bool:
     if m.cleanup:
         return False
     return turn.begin("wait", f"{_lost(turn)}: stopping by force", "right-lost", force=True, severity="alarm")
+
+
+def _fence_s(turn: Turn, ends: Limits) -> float:
+    """A node is reset only after the stop had its time: a right may be seen to have ended late, after a pause."""
+    witness = witness_of(turn.m)
+    patience_s = (STOPS - FENCES) * witness.lease_s if witness is not None else 0.0
+    return max(ends.fence_s, turn.m.right.stopping_s + patience_s)
 
 
 def _lost(turn: Turn) -> str:
@@ -241,9 +251,15 @@ def by_force(turn: Turn) -> None:
 
 
 def begin_turn(turn: Turn) -> None:
-    """What is wanted is decided anew in each turn; the peer that is heard ends what the operator answered for."""
-    right = turn.m.right
-    _set(turn, wanted=False, by_force=right.by_force and not turn.peer.alive, fenced=right.fenced and turn.m.active)
+    """What is wanted is decided anew in each turn; what the operator answered for ends when the peer
+    lets it run, or runs itself."""
+    right, active = turn.m.right, turn.m.active
+    promised_s = max(right.promised_s, promised_until_s(turn)) if active else -math.inf
+    replaced = (
+        turn.peer.alive and turn.now_s < limits(replace(turn.m, right=Right(until_s=right.until_s)), promised_s).stop_s
+    )
+    answered_for = right.by_force and not turn.peer.active and not replaced
+    _set(turn, wanted=False, promised_s=promised_s, by_force=answered_for, fenced=right.fenced and active)
 
 
 def _set(turn: Turn, **changes: object) -> None:

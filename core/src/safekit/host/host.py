@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import signal
 import time
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,6 +52,7 @@ class Host:
         self._watching: Watching | None = None
         self._observers = Observers()
         self._run: asyncio.Task[None] | None = None
+        self._beside: set[asyncio.Task[None]] = set()
         self._forced = False
         """The run under way stops by force."""
         self._healths: dict[str, str] = {}
@@ -125,7 +127,7 @@ class Host:
         elif isinstance(message, AskWitness):
             self._ask_witness(message)
         elif isinstance(message, Inspect):
-            await self._inspect(message)
+            self._later(self._inspect(message))
         elif isinstance(message, Notify):
             self._observers.notify(message.hook, **message.arguments)
         elif isinstance(message, Shutdown):
@@ -177,6 +179,8 @@ class Host:
             self._client.send(messages.Finished(run=order.run, ok=False, reason=reason))
             return
         self._forced = order.force
+        if order.until_s is not None:
+            self._extend_right(order.until_s)
         self._run = asyncio.create_task(self._perform(self._pipeline, order))
 
     async def _perform(self, pipeline: Pipeline, order: Run) -> None:
@@ -205,11 +209,13 @@ class Host:
 
     async def _extend_lease(self, lease: Lease) -> None:
         """What waited in the queue while this process stood still is worth only what is left of it."""
-        seconds = lease.until_s - time.monotonic()
-        if self._pipeline is None or self._ending is not None or seconds <= 0:
+        if self._pipeline is None or self._ending is not None:
             return
-        if self._asking is not None:
-            self._extend_right(seconds)
+        if self._asking is not None or lease.until_s is None:
+            self._extend_right(lease.until_s)
+            return
+        seconds = lease.until_s - time.monotonic()
+        if seconds <= 0:
             return
         trouble = await self._pipeline.lease(seconds)
         self._lease_failures = self._lease_failures + 1 if trouble else 0
@@ -220,15 +226,20 @@ class Host:
             if trouble:
                 self._client.send(LogLine(line=trouble[:4000], severity="warning"))
 
-    def _extend_right(self, seconds: float) -> None:
+    def _extend_right(self, until_s: float | None) -> None:
+        """What has ended when it is heard ends at once, unless the daemon has ordered the stop."""
         if self._right_ends is not None:
             self._right_ends.cancel()
-        self._right_ends = asyncio.get_running_loop().call_later(seconds, self._end_of_right)
+            self._right_ends = None
+        if until_s is not None:
+            seconds = max(until_s - time.monotonic(), 0.0)
+            self._right_ends = asyncio.get_running_loop().call_later(seconds, self._end_of_right)
 
     def _end_of_right(self) -> None:
-        """The daemon stops a primary in time by itself, unless it is silent."""
-        stops = self._run is not None and not self._run.done() and self._forced
-        if self._pipeline is not None and self._pipeline.is_primary and not stops:
+        """A start that is under way is ended as well: it would go on past the right."""
+        runs = self._run is not None and not self._run.done()
+        primary = self._pipeline is not None and self._pipeline.is_primary
+        if (primary or runs) and not (runs and self._forced):
             self._orphaned("its right to run ends, and the daemon says nothing")
 
     def _ask_witness(self, asked: AskWitness) -> None:
@@ -236,6 +247,12 @@ class Host:
             self._client.send(WitnessSaid(number=asked.number, reached=False, text="no witness is configured"))
         else:
             self._asking.ask(asked)
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Beside what the daemon says next: a plugin that takes its time must not make the daemon seem silent."""
+        task = asyncio.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
 
     async def _inspect(self, asked: Inspect) -> None:
         facts = {} if self._pipeline is None else await self._pipeline.inspect(asked.question)

@@ -87,7 +87,7 @@ class Host(Process):
 
     def _right_ends(self, until_s: float) -> None:
         stops = self.order is not None and self.order.force
-        if self._right_until_s == until_s and self.machine.primary and not stops:
+        if self._right_until_s == until_s and (self.machine.primary or self.order is not None) and not stops:
             self.orphan("its right to run ends, and the daemon says nothing")
 
     def ask_witness(self, asked: AskWitness) -> None:
