@@ -32,7 +32,8 @@ class Collector:
             return
         way = report.nodeid.partition("[")[2].rstrip("]").replace("-", ".ipv") or "any"
         counts = [Figure(f"{name}.{way}", float(str(value)), "", 1) for name, value in report.user_properties]
-        seconds = Figure(f"{'+'.join(name for name, _ in report.user_properties)}.{way}", round(report.duration, 1), "s", 1)
+        names = "+".join(name for name, _ in report.user_properties)
+        seconds = Figure(f"{names}.{way}", round(report.duration, 1), "s", 1)
         self.figures += [*counts, seconds]
 
 

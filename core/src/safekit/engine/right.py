@@ -255,10 +255,9 @@ def begin_turn(turn: Turn) -> None:
     lets it run, or runs itself."""
     right, active = turn.m.right, turn.m.active
     promised_s = max(right.promised_s, promised_until_s(turn)) if active else -math.inf
-    replaced = (
-        turn.peer.alive and turn.now_s < limits(replace(turn.m, right=Right(until_s=right.until_s)), promised_s).stop_s
-    )
-    answered_for = right.by_force and not turn.peer.active and not replaced
+    own = replace(turn.m, right=replace(right, by_force=False))
+    is_let = turn.peer.alive and turn.now_s < limits(own, promised_s).stop_s
+    answered_for = right.by_force and not turn.peer.active and not is_let
     _set(turn, wanted=False, promised_s=promised_s, by_force=answered_for, fenced=right.fenced and active)
 
 
