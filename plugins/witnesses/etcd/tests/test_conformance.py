@@ -1,4 +1,4 @@
-"""The promises of every witness, with one etcd and with three."""
+"""The promises of every witness, with an etcd of one member."""
 
 from __future__ import annotations
 
