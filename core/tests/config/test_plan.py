@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from safekit.config.compiled import CompiledModule
+from safekit.config.compiled import CompiledModule, CompiledWitness
 from safekit.config.compiler import compile_module, signature
 from safekit.config.errors import ConfigErrors
 from safekit.config.plan import Impact, Plan, diff, lines
@@ -213,13 +213,23 @@ def test_a_plan_survives_its_json() -> None:
     assert Plan.model_validate({key: content[key] for key in Plan.model_fields}) == found
 
 
+LEASE = CompiledWitness(
+    plugin="post", ident="default", config={}, effective={}, lease_s=10.0, timeout_s=2.0, exclusive=True
+)
 SAFETY = "isolation is 'safety' and there is no witness"
 AVAILABILITY = "isolation is 'availability' and there is no witness"
 
 
 class TestWarnings:
-    def _found(self, text: str, nodes: tuple[str, ...] = ("n1", "n2"), **around: Any) -> list[str]:
-        return [warning[:50] for warning in diff(None, compiled(text, nodes), **around).warnings]
+    def _found(
+        self,
+        text: str,
+        nodes: tuple[str, ...] = ("n1", "n2"),
+        networks: int | None = None,
+        witness: CompiledWitness | None = None,
+    ) -> list[str]:
+        module = compiled(text, nodes).model_copy(update={"witness": witness})
+        return [warning[:50] for warning in diff(None, module, networks=networks).warnings]
 
     def test_a_mirror_without_a_witness_is_told_what_its_policy_means(self) -> None:
         assert self._found(BASE) == [(SAFETY + ": after a crash")[:50]]
@@ -227,19 +237,23 @@ class TestWarnings:
         assert self._found(text) == [(AVAILABILITY + ": when")[:50]]
 
     def test_a_witness_settles_it(self) -> None:
-        assert self._found(BASE, witness=True) == []
+        assert self._found(BASE, witness=LEASE) == []
+
+    def test_a_witness_that_rules_out_less_says_so(self) -> None:
+        seeing = LEASE.model_copy(update={"exclusive": False})
+        assert self._found(BASE, witness=seeing) == ["the witness 'post' sees that a node is isolated; i"]
 
     def test_a_mirror_of_one(self) -> None:
         assert self._found(BASE, ("n1",)) == ["it has one node, n1: nothing can take over"]
 
     def test_a_single_network(self) -> None:
-        assert self._found(BASE, networks=1, witness=True) == ["all heartbeats take one network: its failure looks"]
-        assert self._found(BASE, networks=2, witness=True) == []
-        assert self._found(BASE, ("n1",), networks=1, witness=True) == ["it has one node, n1: nothing can take over"]
+        assert self._found(BASE, networks=1, witness=LEASE) == ["all heartbeats take one network: its failure looks"]
+        assert self._found(BASE, networks=2, witness=LEASE) == []
+        assert self._found(BASE, ("n1",), networks=1, witness=LEASE) == ["it has one node, n1: nothing can take over"]
 
     def test_a_hasty_loss_time(self) -> None:
         text = BASE.replace("kind: mirror", "kind: mirror\nheartbeat: {lost_after: 300ms}")
-        assert self._found(text, witness=True) == ["heartbeat.lost_after is 300ms: a node that is only"]
+        assert self._found(text, witness=LEASE) == ["heartbeat.lost_after is 300ms: a node that is only"]
 
     def test_what_the_compiler_found(self) -> None:
         assert self._found("kind: farm\n") == ["web/module.yaml: the pipeline is empty: nothing is "[:50]]
@@ -255,7 +269,11 @@ STOP = "a stop ends within 3m, by force if need be"
         (
             "mirror",
             True,
-            ("take-over after a crash: noticed after 1s, then at most 80s to start: within 81s", STOP),
+            (
+                "take-over after a crash: its lease runs out within 14500ms, then at most 80s to start: within 94500ms",
+                "a primary that reaches neither its peer nor the witness is stopped by force after 5s",
+                STOP,
+            ),
         ),
         (
             "mirror\nisolation: availability",
@@ -276,5 +294,5 @@ STOP = "a stop ends within 3m, by force if need be"
 def test_the_bounds_promise_a_take_over_only_where_there_is_one(
     kind: str, witness: bool, bounds: tuple[str, ...]
 ) -> None:
-    text = BASE.replace("kind: mirror", f"kind: {kind}")
-    assert diff(None, compiled(text), witness=witness).bounds == bounds
+    module = compiled(BASE.replace("kind: mirror", f"kind: {kind}"))
+    assert diff(None, module.model_copy(update={"witness": LEASE if witness else None})).bounds == bounds
