@@ -28,6 +28,8 @@ class Collector:
         self.figures: list[Figure] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            print(f"\n{report.longreprtext[-4000:]}", flush=True)
         if report.when != "call" or not report.passed:
             return
         way = report.nodeid.partition("[")[2].rstrip("]").replace("-", ".ipv") or "any"

@@ -59,6 +59,12 @@ class Result:
         return max(1, self.count("failed", "error", "errors")) if self.code else 0
 
 
+WITNESSES = tuple(place for place in ("plugins/services/witness", "plugins/witnesses") if (ROOT / place).is_dir())
+"""Packages whose tests are a gate of their own, so that the gates of the group end at about the same time."""
+PATIENT = "tests/system/test_witness.py"
+"""Real nodes that wait for leases to run out, which they do as well beside other gates."""
+
+
 def gates() -> Iterator[Gate]:
     sources = [f"{package.directory}/src" for package in packages()]
     sources += [str(path.relative_to(ROOT)) for place in PROGRAMS for path in sorted(ROOT.glob(f"{place}/*.py"))]
@@ -70,14 +76,17 @@ def gates() -> Iterator[Gate]:
     yield Gate("docs", "docs", ("-m", "mkdocs", "build", "--strict", "-f", "docs/site/mkdocs.yml"))
     yield Gate("unit: core", "unit", _pytest("core/tests"))
     yield Gate("unit: sdk", "unit", _pytest("sdk/tests"))
-    yield Gate("unit: plugins", "unit", _pytest("plugins"))
+    others = [f"--ignore={place}" for place in WITNESSES]
+    yield Gate("unit: plugins", "unit", _pytest("plugins", *others))
+    yield Gate("witness nodes", "unit", (*PYTEST, "system", PATIENT))
+    yield Gate("unit: witnesses", "unit", _pytest(*WITNESSES))
     yield Gate("simulation", "unit", _pytest("tests/simulation"))
-    system = ("tests/system",) if (ROOT / "tests/system").is_dir() else ()
+    system = ("tests/system", f"--ignore={PATIENT}") if (ROOT / "tests/system").is_dir() else ()
     yield Gate("system", "system", (*PYTEST, "system", "core", "sdk", "plugins", *system))
 
 
-def _pytest(directory: str) -> tuple[str, ...]:
-    return (*PYTEST, "not system", directory)
+def _pytest(*places: str) -> tuple[str, ...]:
+    return (*PYTEST, "not system", *places)
 
 
 def run(gate: Gate) -> Result:

@@ -16,7 +16,7 @@ from safekit_lab import LabError
 from safekit_lab.node import Node
 
 pytestmark = pytest.mark.system
-SECONDS = 40.0
+SECONDS = 20.0
 SEED = 20261125
 
 

@@ -22,7 +22,7 @@ from safekit_lab.process import Process
 pytestmark = pytest.mark.system
 WITNESS = str(Path(sys.prefix) / "bin" / "safekit-witness")
 LEASE_S = 4.0
-ROUNDS = int(os.environ.get("SAFEKIT_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("SAFEKIT_ROUNDS", "1"))
 TOKEN = "/etc/safekit/witness.token"
 MODULE = f"""\
 kind: mirror

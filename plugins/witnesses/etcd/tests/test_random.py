@@ -1,5 +1,5 @@
-"""Two nodes race for one module while the members of etcd are killed, frozen and started: at every instant one of them
-at most has the right to run, by a clock that both share, and the epochs grow."""
+"""Two nodes race for some modules while the members of etcd are killed, frozen and started: at every instant one of
+them at most has the right to run a module, by a clock that both share, and the epochs of each module grow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from safekit_sdk import Lease, PeerError, Refusal
 from .cluster import Cluster
 from .conftest import Make
 
-RUN_S = 8.0
+RUN_S = 9.0
+MODULES = ("m1", "m2", "m3", "m4", "m5", "m6")
+ASLEEP_S = 4.0
+"""A node that stands still for so long loses its lease to the other."""
 LEASE = {"lease": "1s", "timeout": "700ms"}
 
 
@@ -24,6 +27,7 @@ LEASE = {"lease": "1s", "timeout": "700ms"}
 class Node:
     """Believes what the witness tells it, and nothing for longer than was given, counted from before it asked."""
 
+    module: str
     name: str
     witness: EtcdWitness
     choose: random.Random
@@ -44,13 +48,13 @@ class Node:
                     await step()
             except (PeerError, TimeoutError):
                 pass
-            is_asleep = self.choose.random() < 0.06
-            await asyncio.sleep(2.5 if is_asleep else self.choose.random() * 0.15)
+            is_asleep = bool(self.epoch) and self.choose.random() < 0.1
+            await asyncio.sleep(ASLEEP_S if is_asleep else self.choose.random() * 0.4)
         self.over()
 
     async def acquire(self) -> None:
         asked_s = time.monotonic()
-        answer = await self.witness.acquire("m", self.name, self.choose.choice((0, self.epoch)))
+        answer = await self.witness.acquire(self.module, self.name, self.choose.choice((0, self.epoch)))
         if isinstance(answer, Lease):
             self.over()
             self.epoch = answer.epoch
@@ -59,7 +63,7 @@ class Node:
 
     async def renew(self) -> None:
         asked_s = time.monotonic()
-        answer = await self.witness.renew("m", self.name, self.epoch)
+        answer = await self.witness.renew(self.module, self.name, self.epoch)
         if isinstance(answer, Refusal):
             self.over()
             self.epoch = 0
@@ -72,7 +76,7 @@ class Node:
     async def release(self) -> None:
         self.over()
         epoch, self.epoch = self.epoch, 0
-        await self.witness.release("m", self.name, epoch)
+        await self.witness.release(self.module, self.name, epoch)
         await asyncio.sleep(self.choose.random() * 0.6)
 
     def has(self, until_s: float) -> None:
@@ -104,13 +108,15 @@ async def harm(cluster: Cluster, choose: random.Random, end_s: float) -> None:
 @pytest.mark.parametrize("seed", [1])
 async def test_there_are_never_two_holders_and_epochs_only_grow(three: Cluster, make: Make, seed: int) -> None:
     end_s = time.monotonic() + RUN_S
-    nodes = [
-        Node(f"n{i}", make(*(three.urls[i:] + three.urls[:i]), **LEASE), random.Random(seed * 10 + i)) for i in (0, 1)
+    witnesses = [make(*(three.urls[i:] + three.urls[:i]), **LEASE) for i in (0, 1)]
+    pairs = [
+        [Node(module, f"n{i}", witnesses[i], random.Random(f"{seed} {module} {i}")) for i in (0, 1)]
+        for module in MODULES
     ]
-    await asyncio.gather(*(node.run(end_s) for node in nodes), harm(three, random.Random(seed), end_s))
-    for since_s, until_s in nodes[0].held:
-        for other_since_s, other_until_s in nodes[1].held:
-            assert until_s <= other_since_s or other_until_s <= since_s
-    given = [epoch for _, epoch in sorted(nodes[0].epochs + nodes[1].epochs)]
-    assert given == sorted(set(given))
-    assert given
+    await asyncio.gather(*(node.run(end_s) for pair in pairs for node in pair), harm(three, random.Random(seed), end_s))
+    for one, other in pairs:
+        for since_s, until_s in one.held:
+            assert all(until_s <= since or until <= since_s for since, until in other.held)
+        given = [epoch for _, epoch in sorted(one.epochs + other.epochs)]
+        assert given == sorted(set(given))
+    assert any(one.epochs and other.epochs for one, other in pairs), "nothing went from one node to the other"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
@@ -43,6 +45,21 @@ class _NextError(Exception):
     """This endpoint is of no use now; its text says why."""
 
 
+@dataclass(slots=True)
+class _Session:
+    """Connections of one reading of the certificates. Closed when nobody uses it any more: a client that is closed
+    under a request that still connects would leave the socket open."""
+
+    client: httpx.AsyncClient
+    users: int = 0
+    is_over: bool = False
+
+    async def end(self) -> None:
+        self.is_over = True
+        if not self.users:
+            await self.client.aclose()
+
+
 class Gateway:
     """A connection is kept open to every endpoint that answered, at most 32 in all."""
 
@@ -50,7 +67,7 @@ class Gateway:
         self._config = config
         self._endpoints = list(config.endpoints)
         """The one that answered last is the first."""
-        self._client: httpx.AsyncClient | None = None
+        self._session: _Session | None = None
         self._token: str | None = None
         """Empty when etcd says that it has no users; None when it is not known."""
         self._cluster_id = 0
@@ -76,7 +93,7 @@ class Gateway:
                 self._check_cluster(endpoint, answer)
                 self._prefer(endpoint)
                 return answer
-        await self._forget_client()
+        await self.close()
         hint = "look whether its members run and agree, and with https whether it takes this node's certificate"
         raise PeerError(f"etcd does not answer: {'; '.join(silent)}", hint=hint)
 
@@ -131,9 +148,9 @@ class Gateway:
     async def _post(self, endpoint: str, path: str, body: Mapping[str, Any], token: str) -> bytes:
         """The body of a good answer. SaidNoError, or _NextError where another endpoint may do better."""
         headers = _HEADERS | ({"authorization": token} if token else {})
-        content = json.dumps(body).encode()
+        sent: dict[str, Any] = {"content": json.dumps(body).encode(), "headers": headers}
         try:
-            async with self._opened().stream("POST", endpoint + path, content=content, headers=headers) as response:
+            async with self._client() as client, client.stream("POST", endpoint + path, **sent) as response:
                 raw = await _limited(response)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
             raise _NextError(_why(error)) from None
@@ -154,21 +171,27 @@ class Gateway:
             place = ".".join(map(str, error.errors()[0]["loc"]))
             raise _NextError(f"an answer that is not etcd's ({place or 'not JSON'})") from None
 
-    def _opened(self) -> httpx.AsyncClient:
-        if self._client is None:
-            has_tls = any(endpoint.startswith("https:") for endpoint in self._endpoints)
-            verify: ssl.SSLContext | bool = make_context(self._config) if has_tls else False
-            self._client = httpx.AsyncClient(verify=verify, timeout=None, trust_env=False, limits=_LIMITS)
-        return self._client
+    @contextlib.asynccontextmanager
+    async def _client(self) -> AsyncIterator[httpx.AsyncClient]:
+        session = self._session = self._session or _Session(self._opened())
+        session.users += 1
+        try:
+            yield session.client
+        finally:
+            session.users -= 1
+            if session.is_over:
+                await session.end()
 
-    async def _forget_client(self) -> None:
-        """The next call reads the certificates anew: they may have been replaced."""
-        client, self._client = self._client, None
-        if client:
-            await client.aclose()
+    def _opened(self) -> httpx.AsyncClient:
+        has_tls = any(endpoint.startswith("https:") for endpoint in self._endpoints)
+        verify: ssl.SSLContext | bool = make_context(self._config) if has_tls else False
+        return httpx.AsyncClient(verify=verify, timeout=None, trust_env=False, limits=_LIMITS)
 
     async def close(self) -> None:
-        await self._forget_client()
+        """A call after it opens connections anew, and reads the certificates, which may have been replaced."""
+        session, self._session = self._session, None
+        if session:
+            await session.end()
 
 
 async def _limited(response: httpx.Response) -> bytes:
