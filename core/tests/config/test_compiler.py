@@ -357,7 +357,7 @@ class TestMistakesOfTheFile:
     def test_several_mistakes_make_one_message(self) -> None:
         with pytest.raises(ConfigErrors) as caught:
             compiled("kind: farm\na: 1\nb: 2\n")
-        keys = "keys here: kind, description, nodes, variables, heartbeat, isolation, witness, default_primary, weights, "
-        keys += "boot, max_loops, loop_interval, pipeline, checkers, rules"
+        keys = "keys here: kind, description, nodes, variables, heartbeat, isolation, witness, default_primary, "
+        keys += "weights, boot, max_loops, loop_interval, pipeline, checkers, rules"
         one, two = told("2:1", "unknown key 'a'", keys), told("3:1", "unknown key 'b'", keys)
         assert str(caught.value) == f"2 mistakes:\n{one}\n{two}"
