@@ -19,7 +19,7 @@ from .conftest import Make
 RUN_S = 9.0
 MODULES = ("m1", "m2", "m3", "m4", "m5", "m6")
 TIMEOUT_S = 1.3
-"""More than the witness takes by itself. Calls that are cancelled are tested in test_lease.py: httpx leaves a connection
+"""More than the witness takes by itself. Cancelled calls are tested in test_lease.py: httpx leaves a connection
 to the garbage collector when it is cancelled just as it was made, which is a warning, and an error in tests."""
 ASLEEP_S = 4.0
 """A node that stands still for so long loses its lease to the other."""
