@@ -93,6 +93,18 @@ def test_the_primary_has_the_lease_and_keeps_it(three: Three) -> None:
     assert three.third.until_s > three["a"].now_s + 0.8 * LEASE_S
 
 
+def test_while_all_is_well_nothing_changes_between_two_calls_to_the_witness(three: Three) -> None:
+    """What changes is recorded; a heartbeat echoes nothing new while that is under way."""
+    bench = three["a"]
+    three.settle(1.0)
+    while bench.m.right.call or bench.m.right.next_s < bench.now_s + 3 * INTERVAL_S:
+        three.exchange()
+    before = bench.node.modules
+    three.exchange()
+    three.exchange()
+    assert bench.node.modules is before
+
+
 def test_a_dead_primarys_lease_runs_out_and_then_the_other_takes_over(three: Three) -> None:
     three.off.add("a")
     three.settle(0.9 * LEASE_S)

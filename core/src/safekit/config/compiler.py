@@ -92,7 +92,8 @@ class _Compiler:
         check_unique([*steps, *checkers], self._findings)
         compiled_steps = tuple(self._compile(steps, self._step))
         compiled_checkers = tuple(self._compile(checkers, self._checker))
-        compiled_witness = next(iter(self._compile([witness] if witness else [], self._witness)), None)
+        witnesses = [witness] if witness is not None else []
+        compiled_witness = next(iter(self._compile(witnesses, self._witness)), None)
         self._findings.raise_any()
         published = frozenset(name for entry in (*steps, *checkers) for name in entry.cls.publishes)
         published |= {compiled_witness.resource} if compiled_witness is not None else set()
@@ -101,7 +102,7 @@ class _Compiler:
         remarks = tuple(remark for said in self._compile([*steps, *checkers], self._remarks) for remark in said)
         self._findings.raise_any()
         module = self._module(nodes, compiled_steps, compiled_checkers, book)
-        entries = (*steps, *checkers, *([witness] if witness else []))
+        entries = (*steps, *checkers, *witnesses)
         packages = {entry.package: entry.version for entry in sorted(entries, key=lambda e: e.package)}
         data = any(issubclass(entry.cls, Resource) and entry.cls.replicates for entry in steps)
         module = module.model_copy(

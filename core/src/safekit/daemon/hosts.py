@@ -258,12 +258,7 @@ class Hosts:
         if isinstance(message, messages.ShareDone):
             submit(events.ShareTaken(module, message.number, message.ok, message.reason))
         elif isinstance(message, messages.WitnessSaid):
-            said = message
-            submit(
-                events.WitnessAnswered(
-                    module, said.number, said.reached, said.granted, said.epoch, said.ttl_s, said.text
-                )
-            )
+            submit(events.WitnessAnswered(module, **message.model_dump(exclude={"v", "kind"})))
         elif isinstance(message, messages.Inspected):
             answer = self._asked.get(message.id)
             if answer is not None and not answer.done():

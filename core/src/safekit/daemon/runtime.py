@@ -118,9 +118,8 @@ class Runtime:
                 self._perform(action)
 
     def _is_late(self, action: Action) -> bool:
-        now_s = time.monotonic()
-        ends = dict(engine.rights(self.node, now_s)).get(getattr(action, "module", ""))
-        return ends is not None and now_s >= ends.stop_s
+        ends = dict(self.rights()).get(getattr(action, "module", ""))
+        return ends is not None and time.monotonic() >= ends.stop_s
 
     def host_until_s(self, module: str) -> float | None:
         """When the module's host has to stop a primary by itself; None where no witness decides."""
@@ -165,7 +164,7 @@ class Runtime:
         return () if stalled else engine.leases(self.node)
 
     def rights(self) -> tuple[tuple[str, engine.Limits], ...]:
-        return engine.rights(self.node, time.monotonic())
+        return engine.rights(self.node)
 
     def heartbeat(self) -> Heartbeat:
         """The next heartbeat, with what is published: never anything that is not on disk."""

@@ -247,8 +247,7 @@ def share_taken(turn: Turn, event: ShareTaken) -> None:
 def _give_up(turn: Turn, why: str) -> None:
     """What the kernel accepts is not known: there is no lease any more, the host is ended, and everything is stopped by
     force."""
-    since_s = turn.m.share.unsure_s
-    _set(turn, awaited_until_s=None, unsure_s=turn.now_s if since_s is None else since_s, lapsed=True)
+    _set(turn, awaited_until_s=None, unsure_s=turn.m.share.unsure_since(turn.now_s), lapsed=True)
     turn.say(f"{why}; the module's host is ended", "farm-share", severity="alarm")
     turn.actions.append(KillHost(turn.m.spec.name, why))
 

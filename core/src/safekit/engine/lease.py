@@ -14,12 +14,10 @@ class Right:
     until_s: float = -math.inf
     """Until when the witness gives it to nobody else, as far as this node's clock can be trusted."""
     promised_s: float = -math.inf
-    """Until when the peer does not take over: the longest that it has promised since this role began. Nothing that it
-    says later takes it back."""
+    """Until when the peer does not take over, by what it had promised before its report last changed in this role:
+    nothing that it says later takes that back."""
     stopping_s: float = math.inf
     """Since when it is stopped by force, because its right has ended."""
-    wanted: bool = False
-    """It would be primary with a lease."""
     by_force: bool = False
     """The operator answers for it that nobody else runs the module."""
     fenced: bool = False

@@ -74,10 +74,9 @@ def _word(truth: bool) -> str:
 
 
 def loses(turn: Turn, report: ModuleReport) -> bool:
-    """The same answer on both nodes from the two reports: where a witness decides who has the lower
-    epoch loses; who was frozen loses; then who took over (the former
-    secondary); then the lower epoch; then who comes later in the module's list. Before all that: who is not
-    heard by the other, since the other cannot know that it is to stop."""
+    """The same answer on both nodes from the two reports: where a witness decides who has the lower epoch loses; then
+    who was frozen; then who took over (the former secondary); then the lower epoch; then who comes later in the
+    module's list. Before all that: who is not heard by the other, since the other cannot know that it is to stop."""
     m = turn.m
     if turn.peer.deaf:
         return True

@@ -170,6 +170,7 @@ class Turn:
         self.around = around
         self.now_s = now_s
         self.actions: list[Action] = []
+        self.wants_lease = False
 
     @property
     def peer(self) -> PeerView:

@@ -129,18 +129,19 @@ def leases(node: NodeState) -> tuple[tuple[str, float], ...]:
     now_s = node.membership.last_tick_s or 0.0
     until_s = now_s + membership.lease_s(node.membership.spec)
     farms = [(name, until_s) for name, module in node.modules.items() if _has_lease(module)]
-    return (*farms, *((name, ends.host_s) for name, ends in rights(node, now_s)))
+    return (*farms, *((name, ends.host_s) for name, ends in rights(node)))
 
 
 def _has_lease(module: Module) -> bool:
     return module.spec.kind is Kind.FARM and module.host is HostState.READY and not module.share.lapsed
 
 
-def rights(node: NodeState, now_s: float) -> tuple[tuple[str, right.Limits], ...]:
+def rights(node: NodeState) -> tuple[tuple[str, right.Limits], ...]:
     """When each module that a witness or a peer lets run here has to have stopped, by this node's clock."""
+    now_s = node.membership.last_tick_s or 0.0
     active = [module for module in node.modules.values() if module.active and right.witness_of(module) is not None]
-    turns = [Turn(module, _around(node, module, now_s), now_s) for module in active]
-    return tuple((turn.m.spec.name, right.limits(turn.m, right.promised_until_s(turn))) for turn in turns)
+    promises = [right.promised_until_s(_peer(node, module, now_s)) for module in active]
+    return tuple((m.spec.name, right.limits(m, promised_s)) for m, promised_s in zip(active, promises, strict=True))
 
 
 def _deadlines(module: Module) -> list[float]:
@@ -164,6 +165,9 @@ def next_deadline(node: NodeState) -> float | None:
 
 def _hear(node: NodeState, event: events.HeartbeatHeard, now_s: float, actions: list[Action]) -> NodeState:
     heard = membership.hear(node.membership, event.network, event.heartbeat, now_s)
+    for name, module in node.modules.items() if heard.reports else ():
+        kept = right.with_promise(module, _peer(node, module, now_s))
+        node = node if kept is module else replace(node, modules={**node.modules, name: kept})
     node = replace(node, membership=heard.membership)
     peer = event.heartbeat.node
     if heard.returned:

@@ -21,7 +21,7 @@ from typing import Final
 from safekit.engine.actions import AskWitness, FenceSelf, WitnessCall
 from safekit.engine.events import WitnessAnswered
 from safekit.engine.lease import Right
-from safekit.engine.module import HostState, Module, Turn, Value
+from safekit.engine.module import HostState, Module, PeerView, Turn, Value
 from safekit.engine.spec import Kind, WitnessSpec
 
 USABLE: Final = 0.8
@@ -40,6 +40,7 @@ PROBED_S: Final = 10.0
 UNREACHED: Final = 2
 """After so many calls in a row without an answer the witness counts as lost."""
 LONGEST_S: Final = 3600.0
+TOO_LATE: Final = "it did not stop before its right to run ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,29 +73,33 @@ def limits(module: Module, promised_s: float) -> Limits:
     return Limits(*(until_s - part * witness.lease_s for part in (STOPS, HOSTS, FENCES)))
 
 
-def promised_until_s(turn: Turn) -> float:
+def promised_until_s(peer: PeerView) -> float:
     """Until when the peer does not take over, as it heard of this node."""
-    report = turn.peer.report
-    if report is None or report.active:
+    if peer.report is None or peer.report.active:
         return -math.inf
-    return turn.peer.echo_s + USABLE * report.lease_s
+    return peer.echo_s + USABLE * peer.report.lease_s
+
+
+def with_promise(module: Module, peer: PeerView) -> Module:
+    """What a primary was promised holds, whatever the peer says from now on; `peer` as it was until now."""
+    promised_s = promised_until_s(peer)
+    if witness_of(module) is None or not module.active or promised_s <= module.right.promised_s:
+        return module
+    return replace(module, right=replace(module.right, promised_s=promised_s))
 
 
 def enforce(turn: Turn) -> bool:
     """Stop by force what has the right to run no more. True when nothing else is to be decided."""
     m = turn.m
-    ends = limits(m, promised_until_s(turn))
+    ends = limits(m, promised_until_s(turn.peer))
     if not m.active or turn.now_s < ends.stop_s:
         _set(turn, stopping_s=math.inf)
         return False
     _set(turn, stopping_s=min(m.right.stopping_s, turn.now_s))
-    m = turn.m
     if turn.now_s >= _fence_s(turn, ends) and not m.right.fenced:
         _set(turn, fenced=True)
-        turn.say(
-            "it did not stop before its right to run ended: the node is to be reset", "self-fence", severity="alarm"
-        )
-        turn.actions.append(FenceSelf(m.spec.name, "it did not stop before its right to run ended"))
+        turn.say(f"{TOO_LATE}: the node is to be reset", "self-fence", severity="alarm")
+        turn.actions.append(FenceSelf(m.spec.name, TOO_LATE))
     if m.run is not None:
         if not m.run.force and not m.run.killed:
             turn.kill_host(_lost(turn), blameless=True)
@@ -119,7 +124,7 @@ def _lost(turn: Turn) -> str:
 
 def has(turn: Turn) -> bool:
     """Whether this node has the lease, for long enough to start with. Marks that it is wanted."""
-    _set(turn, wanted=True)
+    turn.wants_lease = True
     witness = witness_of(turn.m)
     if witness is None:
         return False
@@ -128,7 +133,7 @@ def has(turn: Turn) -> bool:
 
 def suffices(turn: Turn) -> bool:
     """Whether what the peer's word gives this node is promised for long enough to start with."""
-    return turn.now_s < limits(turn.m, promised_until_s(turn)).stop_s
+    return turn.now_s < limits(turn.m, promised_until_s(turn.peer)).stop_s
 
 
 def may_ask_s(turn: Turn) -> float:
@@ -154,7 +159,7 @@ def keep(turn: Turn) -> None:
 
 def _next(turn: Turn) -> WitnessCall:
     right = turn.m.right
-    if turn.m.active or right.wanted:
+    if turn.m.active or turn.wants_lease:
         return WitnessCall.RENEW if right.epoch else WitnessCall.ACQUIRE
     return WitnessCall.RELEASE if right.epoch else WitnessCall.PROBE
 
@@ -251,14 +256,14 @@ def by_force(turn: Turn) -> None:
 
 
 def begin_turn(turn: Turn) -> None:
-    """What is wanted is decided anew in each turn; what the operator answered for ends when the peer
-    lets it run, or runs itself."""
-    right, active = turn.m.right, turn.m.active
-    promised_s = max(right.promised_s, promised_until_s(turn)) if active else -math.inf
-    own = replace(turn.m, right=replace(right, by_force=False))
-    is_let = turn.peer.alive and turn.now_s < limits(own, promised_s).stop_s
-    answered_for = right.by_force and not turn.peer.active and not is_let
-    _set(turn, wanted=False, promised_s=promised_s, by_force=answered_for, fenced=right.fenced and active)
+    """A new role has its own promises. What the operator answered for ends when the peer lets it run, or runs too."""
+    right = turn.m.right
+    if not turn.m.active:
+        _set(turn, promised_s=-math.inf, fenced=False)
+    if right.by_force and turn.peer.alive:
+        own = replace(turn.m, right=replace(turn.m.right, by_force=False))
+        is_let = turn.now_s < limits(own, promised_until_s(turn.peer)).stop_s
+        _set(turn, by_force=not turn.peer.active and not is_let)
 
 
 def _set(turn: Turn, **changes: object) -> None:

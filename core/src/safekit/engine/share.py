@@ -53,7 +53,10 @@ class Share:
 
     def unsure(self, now_s: float) -> Share:
         """Nobody is there who could say what the kernel accepts."""
-        return replace(self.unknown(), unsure_s=now_s if self.unsure_s is None else self.unsure_s)
+        return replace(self.unknown(), unsure_s=self.unsure_since(now_s))
+
+    def unsure_since(self, now_s: float) -> float:
+        return now_s if self.unsure_s is None else self.unsure_s
 
 
 NO_SHARE: Final = Share()

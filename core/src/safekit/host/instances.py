@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from safekit.config.compiled import CompiledChecker, CompiledModule, CompiledStep
-from safekit.plugins import load
+from safekit.plugins import discovery, load
 from safekit_sdk import App, Checker, Context, PluginError, Resource, Scope, Witness
 
 GROUPS = {
-    "resource": "safekit.resources",
-    "app": "safekit.apps",
-    "checker": "safekit.checkers",
-    "witness": "safekit.witnesses",
+    "resource": discovery.RESOURCES,
+    "app": discovery.APPS,
+    "checker": discovery.CHECKERS,
+    "witness": discovery.WITNESSES,
 }
 
 

@@ -112,7 +112,7 @@ class Daemon(Process):
         for _, until_s in engine.leases(self.node):
             if self.host is not None:
                 self.host.deliver(partial(self.host.extend_lease, until_s))
-        self.machine.feed_watchdog(engine.rights(self.node, self.machine.local_s()))
+        self.machine.feed_watchdog(engine.rights(self.node))
 
     def _queue(self, actions: tuple[Action, ...]) -> None:
         durable = engine.durable(self.node)

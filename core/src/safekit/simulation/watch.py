@@ -226,12 +226,16 @@ class Watch:
         """What was frozen with its machine runs again, and is stopped at once if it is out of date."""
         self._count_primaries()
         if self._both_since_s is not None and self._has_witness:
-            bound_s = (right.STOPS + 0.1) * self.scenario.lease_s
-            self.schedule.after(bound_s, partial(self._has_stopped, machine, self._both_since_s))
+            self.schedule.after(self._stop_s, partial(self._has_stopped, machine, self._both_since_s))
 
     def _has_stopped(self, machine: Machine, since_s: float) -> None:
         if self._both_since_s == since_s:
             self.violated(f"{machine.name} was frozen past its lease, and still runs")
+
+    @property
+    def _stop_s(self) -> float:
+        """What a machine that was frozen past its lease may take for a forced stop."""
+        return (right.STOPS + 0.1) * self.scenario.lease_s
 
     @property
     def _has_witness(self) -> bool:
@@ -295,7 +299,7 @@ class Watch:
 
     def _both(self, running: list[str]) -> None:
         self._both_since_s = self.schedule.now_s
-        lately_s = self.schedule.now_s - (right.STOPS + 0.1) * self.scenario.lease_s
+        lately_s = self.schedule.now_s - self._stop_s
         if self._has_witness and any(self.machines[name].resumed_s >= lately_s for name in running):
             return
         hows = {self._tenures[name].how for name in running if name in self._tenures}

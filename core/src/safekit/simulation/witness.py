@@ -42,12 +42,10 @@ class Witness:
         return self.holder == node and self._local_s() < self._until_s
 
     def mend(self) -> None:
+        """Start it again, when it is down."""
         if not self.up:
-            self.restart()
-
-    def restart(self) -> None:
-        self.up = True
-        self._until_s = self._local_s() + self.spec.lease_s
+            self.up = True
+            self._until_s = self._local_s() + self.spec.lease_s
 
     def ask(self, node: str, asked: AskWitness, reply: Reply) -> None:
         self._schedule.after(self._delay_s(), partial(self._arrive, node, asked, reply))
