@@ -239,6 +239,14 @@ class TestWarnings:
     def test_a_witness_settles_it(self) -> None:
         assert self._found(BASE, witness=LEASE) == []
 
+    def test_a_witness_that_stands_on_another_line_is_no_other_one(self) -> None:
+        before, after = (
+            compiled(BASE).model_copy(update={"witness": LEASE.model_copy(update={"origin": place})})
+            for place in ("module.yaml:2:3", "module.yaml:9:3")
+        )
+        assert signature(before) == signature(after)
+        assert not diff(before, after).changed
+
     def test_a_witness_that_rules_out_less_says_so(self) -> None:
         seeing = LEASE.model_copy(update={"exclusive": False})
         assert self._found(BASE, witness=seeing) == ["the witness 'post' sees that a node is isolated; i"]

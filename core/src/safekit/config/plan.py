@@ -194,7 +194,7 @@ def _changes(before: CompiledModule, after: CompiledModule) -> Iterator[Change]:
 
 def _scalars(before: CompiledModule, after: CompiledModule) -> Iterator[Change]:
     impacts = {"kind": Impact.MODULE, "witness": Impact.MODULE, "description": Impact.NONE}
-    old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
+    old, new = ({**m.model_dump(mode="json"), "witness": m.witness_in_force} for m in (before, after))
     keys = ("kind", "description", "isolation", "witness", "default_primary", "boot", "max_loops", "loop_interval")
     for key in (*keys, "heartbeat", "variables"):
         if details := tuple(_differences(old[key], new[key])):
