@@ -11,6 +11,10 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
 
+PATIENCE = 0.9
+"""The part of `timeout` that what is asked is given to answer: the rest is for telling that it did not."""
+
+
 class CheckerConfig(Config):
     name: Ident | None = None
     """The identifier in rules (`class.name`); derived from the other settings when absent."""
@@ -33,7 +37,7 @@ class CheckerConfig(Config):
     def patience_s(self) -> float:
         """How long a check waits for the thing it watches: nine tenths of `timeout`, so that a silence is
         told as evidence before the host takes the check itself for hung."""
-        return self.timeout.seconds * 0.9
+        return self.timeout.seconds * PATIENCE
 
 
 class ResourceConfig(Config):
@@ -64,3 +68,8 @@ class WitnessConfig(Config):
     lease: Duration = Duration(10)
     """How long the right to run lasts without being renewed. A node that reaches neither the witness nor its peer stops
     the module within this time, and the peer takes over after it."""
+
+    @property
+    def patience_s(self) -> float:
+        """How long a call waits for the witness, so that its silence is told before the host gives the call up."""
+        return self.timeout.seconds * PATIENCE

@@ -22,8 +22,6 @@ from safekit_witness_etcd.wire import A, Granted, Holder, KeyValue, Last, TimeTo
 TRIES: Final = 5
 """How often one call may lose the race against another's transaction. All races are of this node with itself, or with
 a node that then has the lease, so it is not often."""
-_PATIENCE: Final = 0.9
-"""The part of `timeout` that etcd is given; the rest is for telling what happened."""
 _H = TypeVar("_H", bound=Holder)
 
 
@@ -149,7 +147,7 @@ class EtcdWitness(Witness[EtcdConfig], api=1):
 
     def _begin(self, module: str) -> _Call:
         base = f"{self.config.prefix}{module}"
-        end_s = asyncio.get_running_loop().time() + self.config.timeout.seconds * _PATIENCE
+        end_s = asyncio.get_running_loop().time() + self.config.patience_s
         return _Call(f"{base}/holder", f"{base}/last", end_s)
 
     @classmethod

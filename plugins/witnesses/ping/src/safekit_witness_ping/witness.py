@@ -6,7 +6,7 @@ import asyncio
 import re
 import socket
 from ipaddress import IPv4Address, IPv6Address
-from typing import Final, Self
+from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -14,8 +14,6 @@ from safekit_sdk import Duration, Lease, ModuleKind, PeerError, Witness, Witness
 from safekit_witness_ping.race import first
 from safekit_witness_ping.reach import reach, trouble_with
 
-SHARE: Final = 0.9
-"""The part of `timeout` that the addresses are given, so that silence is told before the caller gives up."""
 Address = IPv4Address | IPv6Address
 
 
@@ -44,10 +42,6 @@ class PingConfig(WitnessConfig):
         if not 0 < self.timeout.seconds <= self.lease.seconds / 2:
             raise ValueError(f"timeout: {self.timeout} is not within 0 and half of lease: {self.lease}")
         return self
-
-    @property
-    def patience_s(self) -> float:
-        return self.timeout.seconds * SHARE
 
 
 class PingWitness(Witness[PingConfig], api=1):
