@@ -52,7 +52,7 @@ class Thing(Resource[Config], api=1):
         if how == "hang":
             await asyncio.sleep(60)
         if how == "leak":
-            self.kept = [bytearray(os.urandom(1 << 20)) for _ in range(300)]
+            self.kept = [bytearray(b"x") * (1 << 20) for _ in range(300)]
 
     async def stop(self, force):
         if self.config.how == "stubborn" and not force:
