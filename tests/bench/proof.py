@@ -15,7 +15,7 @@ import pytest
 from figures import Figure, table, write
 from workspace import ROOT
 
-TESTS = "plugins/resources/nft-lb/tests/test_delivery.py"
+TESTS = "plugins/resources/nft-lb/tests/nft_lb/test_delivery.py"
 CHOSEN = "taken_once or connections_stay or no_new_connection"
 BOUND_S = 7200
 """Of one test, of which the longest takes minutes on two processors that have nothing else to do."""

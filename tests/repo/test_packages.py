@@ -54,6 +54,14 @@ def test_a_package_has_the_form_of_the_others(package: Package) -> None:
     assert (package.source / "py.typed").is_file()
 
 
+def test_packages_of_tests_have_names_of_their_own() -> None:
+    """pytest imports a folder with `__init__.py` under its own name: a second of that name breaks a run over both."""
+    folders = {path.parent for path in tracked() if path.name == "__init__.py" and "tests" in path.parts}
+    roots = sorted(folder.name for folder in folders if folder.parent not in folders)
+    assert "tests" not in roots
+    assert len(roots) == len(set(roots))
+
+
 @EVERY
 def test_a_package_has_tests(package: Package) -> None:
     assert any(path.name.startswith("test_") for path, _ in sources(package.path / "tests"))

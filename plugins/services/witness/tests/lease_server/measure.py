@@ -1,4 +1,4 @@
-"""Latency and calls per second of a witness on loopback: `python plugins/services/witness/tests/measure.py`."""
+"""Latency and calls per second of a witness on loopback: `python plugins/services/witness/tests/lease_server/measure.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long the calls of the witness take on loopback: `python -m tests.latency`, in the folder of this package."""
+"""How long the calls of the witness take on loopback: `python -m etcd.latency`, in the folder above."""
 
 from __future__ import annotations
 
