@@ -1,4 +1,4 @@
-"""Latency and calls per second of a witness on loopback: `python plugins/services/witness/tests/lease_server/measure.py`."""
+"""Latency and calls a second of a witness on loopback: `python -m lease_server.measure` in the folder above."""
 
 from __future__ import annotations
 
