@@ -1,0 +1,1 @@
+"""The `rfs` resource: directories that are the same on two nodes."""
