@@ -6,7 +6,7 @@ from safekit_sdk.config import AppConfig, CheckerConfig, Config, ResourceConfig,
 from safekit_sdk.errors import ConfigError, InternalError, PeerError, PluginError, RefusedError, SafekitError
 from safekit_sdk.hooks import hookimpl
 from safekit_sdk.plugin import API_VERSION, Context, ModuleKind, Plugin, check_api
-from safekit_sdk.resource import BUCKETS, Resource, ResourceState, Share, Status, Transition
+from safekit_sdk.resource import BUCKETS, Peer, Resource, ResourceState, Share, Status, Transition
 from safekit_sdk.units import Duration, FailureAction, Ident, Port, Scope, Secret
 from safekit_sdk.verdict import Health, Verdict
 from safekit_sdk.witness import Lease, Refusal, Witness
@@ -30,6 +30,7 @@ __all__ = [
     "Lease",
     "ModuleKind",
     "ModuleRequest",
+    "Peer",
     "PeerError",
     "Plugin",
     "PluginError",

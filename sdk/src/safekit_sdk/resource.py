@@ -64,6 +64,17 @@ class Share:
     """Of the map; it only grows."""
 
 
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other node of a mirror."""
+
+    node: str
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """By the cluster's networks, in their order."""
+    place: str = ""
+    """What the same resource has said there with `tell_place`; it came authenticated. Empty while nothing is heard."""
+
+
 class Resource(Plugin[R]):
     """Start and stop are idempotent, and either may be called in a new process that knows nothing of an
     earlier start: what runs is found on the machine, not in memory."""
@@ -73,7 +84,8 @@ class Resource(Plugin[R]):
     restarts, such as an address."""
     replicates: ClassVar[bool] = False
     """Whether it replicates data and says so in the value `rfs.uptodate`: only a node where that is up may then
-    become primary."""
+    become primary. The value `rfs.epoch`, set before it, is the epoch of the primary whose writes it has; one that went
+    on alone under a later one has others."""
     change: Transition = Transition("", "", "")
     """The change of state that the present call belongs to. Set by the host before it calls."""
 
@@ -95,6 +107,18 @@ class Resource(Plugin[R]):
 
     async def demote(self, force: bool) -> None:
         """The node is no longer primary. After the primary's resources stopped."""
+
+    async def pair(self) -> None:
+        """Mirror, on the primary that has run alone: the other node is secondary now. Once a resource that replicates has
+        told the secondary everything, no write may be acknowledged that the secondary lacks, until `stand_alone`."""
+
+    async def stand_alone(self) -> None:
+        """Mirror, on the primary: from now on, in the epoch `change.epoch`, writes may be acknowledged that the other
+        node lacks. It has been made sure that the other node does not take over with what it has. Also after a start in
+        the state ALONE, where `promote` says it."""
+
+    async def meet(self, peer: Peer) -> None:
+        """Mirror: where the other node is to be found. Called after the start, in both roles, and whenever it changed."""
 
     async def transition(self, change: Transition) -> None:
         """The module's state changes; for scripts that want to know. Its failure changes nothing."""
@@ -122,8 +146,8 @@ class Resource(Plugin[R]):
         return {}
 
     def tell_place(self, text: str) -> None:
-        """Farm: tell the same resource on the other nodes where this one is (a hardware address, at most 100
-        characters); it reaches them in `Share.places`."""
+        """Tell the same resource on the other nodes where this one is (a hardware address, a port; at most 100
+        characters): it reaches them in `Share.places` of a farm, and in `Peer.place` of a mirror."""
         self.context.set_value(f"{PLACE}.{self.context.name}", text)
 
     async def fence(self, node: str) -> None:
@@ -149,6 +173,14 @@ class Resource(Plugin[R]):
     @classmethod
     def watches(cls) -> bool:
         return cls.watch is not Resource.watch
+
+    @classmethod
+    def meets(cls) -> bool:
+        return cls.meet is not Resource.meet
+
+    @classmethod
+    def pairs(cls) -> bool:
+        return cls.pair is not Resource.pair or cls.stand_alone is not Resource.stand_alone
 
     @classmethod
     def promotes(cls) -> bool:
