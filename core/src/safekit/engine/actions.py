@@ -107,6 +107,9 @@ class AskWitness:
     call: WitnessCall
     epoch: int
     """Of the lease; the least one when it is acquired."""
+    after: int | None = None
+    """The greatest epoch of a primary that this node knows of: refused when another node was given a greater one. None:
+    whatever was."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from safekit.engine import rules
+from safekit.engine import data, rules
 from safekit.engine.events import Command
-from safekit.engine.module import DATA, Turn, up_to_date
+from safekit.engine.module import Turn
 from safekit.engine.reports import Readiness
 from safekit.engine.spec import Kind
 from safekit.engine.transitions import ALONE, PRIM, RUNNING, SECOND, STOP, WAIT
@@ -115,7 +115,7 @@ def unfit(turn: Turn) -> str:
     """Why this node may not become primary, whatever the other does; empty when it may."""
     if turn.around.storage_trouble:
         return f"its role cannot be recorded: {turn.around.storage_trouble}"
-    if not up_to_date(turn.m) and not (turn.m.chosen and turn.m.chosen_by_force):
+    if not data.up_to_date(turn.m) and not (turn.m.chosen and turn.m.chosen_by_force):
         return "its data may lack acknowledged writes"
     return ""
 
@@ -131,9 +131,9 @@ def _prim(turn: Turn, force: bool, by: str) -> None:
         refuse(turn, "prim", f"{turn.peer.node} is primary", "`safekit module swap` exchanges the roles")
     elif m.state is SECOND:
         refuse(turn, "prim", "it is secondary and takes over by itself", "`safekit module swap`")
-    elif not force and m.spec.has_data and DATA not in m.values:
+    elif not force and m.spec.has_data and not data.is_known(m):
         refuse(turn, "prim", "what its data lack is known when it is started", "`safekit module start`; then prim")
-    elif not force and not up_to_date(m):
+    elif not force and not data.up_to_date(m):
         refuse(turn, "prim", "its data may lack writes that were acknowledged", "prim --force, if they may be lost")
     elif not force and m.spec.has_data and not turn.peer.alive:
         peer = turn.peer.node or "the peer"

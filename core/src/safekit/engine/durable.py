@@ -16,6 +16,8 @@ class ModuleFacts:
     active: bool = False
     desired: bool = False
     failover: bool = True
+    stood_alone: int = 0
+    alone_epoch: int = 0
     weight: int | None = None
 
 
@@ -26,7 +28,17 @@ class Durable:
 
 def facts_of(module: Module) -> ModuleFacts:
     m = module
-    return ModuleFacts(m.spec.name, m.epoch, m.was_primary, m.active, m.desired, m.failover, m.share.weight)
+    return ModuleFacts(
+        name=m.spec.name,
+        epoch=m.epoch,
+        was_primary=m.was_primary,
+        active=m.active,
+        desired=m.desired,
+        failover=m.failover,
+        stood_alone=m.stood_alone,
+        alone_epoch=m.alone_epoch,
+        weight=m.share.weight,
+    )
 
 
 def recalled(module: Module, facts: ModuleFacts) -> Module:
@@ -37,5 +49,7 @@ def recalled(module: Module, facts: ModuleFacts) -> Module:
         active=facts.active,
         desired=facts.desired,
         failover=facts.failover,
+        stood_alone=facts.stood_alone,
+        alone_epoch=facts.alone_epoch,
         share=Share(held=ALL if facts.active else 0, weight=facts.weight),
     )

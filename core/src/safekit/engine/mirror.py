@@ -9,8 +9,8 @@ While they do not hear each other, the witness decides (`right`), or where there
 
 from __future__ import annotations
 
-from safekit.engine import commands, meeting, progress, right
-from safekit.engine.module import Turn, up_to_date
+from safekit.engine import commands, data, meeting, progress, right
+from safekit.engine.module import Turn
 from safekit.engine.reports import ModuleReport, Readiness
 from safekit.engine.spec import IsolationPolicy
 from safekit.engine.transitions import ALONE, PRIM, SECOND, WAIT
@@ -21,6 +21,7 @@ def decide(turn: Turn) -> None:
     _acknowledge(turn)
     if not right.enforce(turn):
         _decide(turn)
+    data.agree(turn)
     right.keep(turn)
 
 
@@ -108,7 +109,7 @@ def _first(turn: Turn, report: ModuleReport) -> bool:
     m, spec = turn.m, turn.m.spec
     if m.chosen:
         return True
-    own = (up_to_date(m), m.epoch, m.was_primary and m.epoch >= report.epoch)
+    own = (data.up_to_date(m), m.epoch, m.was_primary and m.epoch >= report.epoch)
     other = (report.up_to_date, report.epoch, report.was_primary and report.epoch >= m.epoch)
     if own != other:
         return own > other
@@ -227,13 +228,21 @@ def _from_alone(turn: Turn) -> None:
 def _from_prim(turn: Turn) -> None:
     if not turn.m.steady or commands.act_on_rule(turn):
         return
-    if turn.peer.state is not SECOND:
-        how = f"is {turn.peer.state}" if turn.peer.alive else f"was silent for {turn.peer.silent_s:.2f} s"
-        turn.set(swapped_back=False)
-        turn.begin("left", f"{turn.peer.node} {how}", severity="warning")
+    why = turn.m.parting or _why_alone(turn)
+    if why:
+        data.part(turn, why)
     elif _default_primary_is_ready(turn):
         turn.set(swapped_back=True)
         turn.begin("swap-out", f"{turn.peer.node} is the default primary and is ready", "default_primary")
+
+
+def _why_alone(turn: Turn) -> str:
+    """Why this primary has no secondary any more; empty while it has one."""
+    if not turn.peer.alive:
+        return f"{turn.peer.node} was silent for {turn.peer.silent_s:.2f} s"
+    if turn.peer.state is not SECOND:
+        return f"{turn.peer.node} is {turn.peer.state}"
+    return f"{turn.peer.node} does not take what is written here" if data.is_holding(turn.m) else ""
 
 
 def _default_primary_is_ready(turn: Turn) -> bool:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 from safekit.engine import rules
 from safekit.engine.actions import Action, Explain, KillHost, Publish, RunPipeline, StartHost, StopHost
 from safekit.engine.events import Command
 from safekit.engine.lease import NO_RIGHT, Right
-from safekit.engine.reports import FarmReport, ModuleReport, ModuleState, Readiness
-from safekit.engine.share import NO_SHARE, PLACE, Share
+from safekit.engine.reports import ModuleReport, ModuleState, Readiness
+from safekit.engine.share import NO_SHARE, Share
 from safekit.engine.spec import Kind, ModuleSpec
 from safekit.engine.transitions import ROWS, Row, phases
-
-DATA: Final = "rfs.uptodate"
-"""The value that says whether the data here have every acknowledged write."""
 
 
 class HostState(StrEnum):
@@ -41,6 +38,8 @@ class Run:
     deadline_s: float
     force: bool = False
     killed: bool = False
+    order: RunPipeline | None = None
+    """What the host is to do as soon as it may; None when it was told."""
     blameless: bool = False
     """Killed for a reason that lies outside of the module: not counted as a restart."""
 
@@ -60,11 +59,19 @@ class Module:
     desired: bool = False
     """The operator wants it started."""
     failover: bool = True
+    stood_alone: int = 0
+    """The last epoch in which this node acknowledged writes, or was about to, that its peer lacks."""
+    alone_epoch: int = 0
+    """The last epoch in which either node did."""
     # of this incarnation
     leaving: bool = False
     """The daemon ends: stop, whatever is desired."""
     incumbent: bool = False
     """It was primary in this incarnation, and since then nobody else can have become it with its word."""
+    parting: str = ""
+    """Why this primary is to stand alone, while that is being agreed on."""
+    parting_s: float = 0.0
+    """Since when something is being agreed on."""
     took_over: bool = False
     doubtful: bool = False
     handover: bool = False
@@ -109,6 +116,12 @@ class Module:
     @property
     def wanted(self) -> bool:
         return self.desired and not self.leaving
+
+    @property
+    def announced(self) -> int:
+        """The epoch in which it is to stand alone, while that is being agreed on; 0 when nothing is."""
+        waits = self.parting or (self.run is not None and self.run.order is not None)
+        return self.stood_alone if waits else 0
 
     @property
     def weight(self) -> int:
@@ -280,7 +293,13 @@ class Turn:
         bound_s = self.m.spec.start_bound_s + self.m.spec.stop_bound_s
         after = row.after or before
         handover = self.m.handover and after is ModuleState.SECOND
-        self.set(runs=number, run=Run(number, row, self.now_s + bound_s, force), claim=0, handover=handover)
+        order = RunPipeline(
+            self.m.spec.name, number, phases(row, before, force), before, after, row.cause, self.m.epoch, force, bound_s
+        )
+        waits = row.takes and row.after is ModuleState.ALONE and self.m.spec.has_data
+        run = Run(number, row, self.now_s + bound_s, force, order=order if waits else None)
+        parting = "" if row.after else self.m.parting
+        self.set(runs=number, run=run, claim=0, handover=handover, parting=parting, parting_s=self.now_s)
         self.be(
             after,
             Readiness.TRANSIENT,
@@ -291,16 +310,17 @@ class Turn:
             considered=considered,
             prevent=prevent,
         )
-        order = RunPipeline(
-            self.m.spec.name, number, phases(row, before, force), before, after, row.cause, self.m.epoch, force, bound_s
-        )
-        self.actions.append(order)
+        if not waits:
+            self.actions.append(order)
         return True
 
     def _take(self, row: Row) -> None:
         seen = self.peer.report.epoch if self.peer.report else 0
+        epoch = max(self.m.epoch + 1, seen + 1, self.m.right.epoch)
+        if row.after is ModuleState.ALONE and self.m.spec.has_data:
+            self.set(stood_alone=epoch, alone_epoch=epoch)
         self.set(
-            epoch=max(self.m.epoch + 1, seen + 1, self.m.right.epoch),
+            epoch=epoch,
             was_primary=True,
             incumbent=True,
             active=True,
@@ -362,38 +382,3 @@ class Turn:
             if name.partition(".")[0] in looked_at:
                 facts[name] = f"{value.value} for {self.now_s - value.since_s:.2f} s: {value.reason}".rstrip(": ")
         return facts
-
-
-def report(module: Module) -> ModuleReport:
-    return ModuleReport(
-        state=module.state,
-        readiness=module.readiness,
-        epoch=module.epoch,
-        active=module.active,
-        was_primary=module.was_primary,
-        took_over=module.took_over,
-        doubtful=module.doubtful,
-        handover=module.handover,
-        claim=module.claim,
-        acknowledged=module.acknowledged,
-        up_to_date=up_to_date(module),
-        failover=module.failover,
-        lease_s=module.spec.witness.lease_s if module.spec.witness is not None else 0.0,
-        signature=module.spec.signature,
-        reason=module.reason,
-        farm=_farm_report(module) if module.spec.kind is Kind.FARM else None,
-    )
-
-
-def _farm_report(module: Module) -> FarmReport:
-    share = module.share
-    places = tuple((name.removeprefix(PLACE), v.value) for name, v in module.values.items() if name.startswith(PLACE))
-    return FarmReport(share.map, share.held, share.serving, module.weight, places)
-
-
-def up_to_date(module: Module) -> bool:
-    """Whether its data may be served; always, when the module replicates none."""
-    if not module.spec.has_data:
-        return True
-    value = module.values.get(DATA)
-    return value is not None and value.value == "up"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from safekit.engine import commands, events, farm, membership, mirror, progress, right, single
+from safekit.engine import commands, data, events, farm, membership, mirror, progress, right, single
 from safekit.engine.actions import Action, Explain
 from safekit.engine.durable import Durable, ModuleFacts, facts_of, recalled
 from safekit.engine.events import Event
 from safekit.engine.membership import Membership
-from safekit.engine.module import HostState, Module, PeerView, Surroundings, Turn, Value, report
+from safekit.engine.module import HostState, Module, PeerView, Surroundings, Turn, Value
+from safekit.engine.reporting import report
 from safekit.engine.reports import ModuleReport
 from safekit.engine.spec import BootPolicy, Kind, ModuleSpec
 from safekit.engine.transitions import PRIMARY, STOP
@@ -262,6 +263,8 @@ _DECIDE: Final = {Kind.MIRROR: mirror.decide, Kind.FARM: farm.decide, Kind.LIGHT
 def _learn_epoch(turn: Turn) -> None:
     """Another was primary since: its epoch is the one to exceed. An active node keeps its own until they met."""
     report = turn.peer.report
+    if report is not None:
+        data.learn(turn, report)
     if report is not None and report.epoch > turn.m.epoch and not turn.m.active:
         turn.set(epoch=report.epoch, was_primary=False, incumbent=False)
 

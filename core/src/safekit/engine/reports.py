@@ -83,11 +83,15 @@ class ModuleReport:
     acknowledged: int = 0
     """The last claim heard from the peer. While it stands, the sender neither claims nor becomes primary."""
     up_to_date: bool = True
+    alone_epoch: int = 0
+    """The last epoch in which a primary stood alone, or is about to, as far as the sender has noted durably."""
     failover: bool = True
     lease_s: float = 0.0
     """Not primary, it takes over from a peer that it heard only after so long; 0 where no witness decides."""
     signature: str = ""
     reason: str = ""
+    places: tuple[tuple[str, str], ...] = ()
+    """Of a mirror: what its resources tell those of the other node, by the resource's identifier."""
     farm: FarmReport | None = None
     """Of a farm only."""
 

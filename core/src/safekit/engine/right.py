@@ -159,6 +159,8 @@ def keep(turn: Turn) -> None:
 
 def _next(turn: Turn) -> WitnessCall:
     right = turn.m.right
+    if turn.m.active and right.epoch < turn.m.announced:
+        return WitnessCall.ACQUIRE
     if turn.m.active or turn.wants_lease:
         return WitnessCall.RENEW if right.epoch else WitnessCall.ACQUIRE
     return WitnessCall.RELEASE if right.epoch else WitnessCall.PROBE
@@ -174,8 +176,9 @@ def give_back(turn: Turn) -> None:
 def _ask(turn: Turn, witness: WitnessSpec, call: WitnessCall) -> None:
     right = turn.m.right
     number = right.number + 1
-    epoch = right.epoch or turn.m.epoch + (0 if turn.m.active else LEAP)
-    turn.actions.append(AskWitness(turn.m.spec.name, number, call, epoch))
+    epoch = max(right.epoch, turn.m.announced) or turn.m.epoch + (0 if turn.m.active else LEAP)
+    after = turn.m.epoch if turn.m.spec.has_data and not turn.m.active else None
+    turn.actions.append(AskWitness(turn.m.spec.name, number, call, epoch, after))
     wait_s = PROBED_S if call is WitnessCall.PROBE else AGAIN * witness.lease_s
     due_s = turn.now_s + witness.timeout_s + 1.0
     eager = call is not WitnessCall.PROBE
@@ -197,10 +200,18 @@ def answered(turn: Turn, event: WitnessAnswered) -> None:
         if event.granted:
             until_s = right.asked_s + USABLE * min(event.ttl_s, LONGEST_S)
             _set(turn, epoch=event.epoch, until_s=max(right.until_s, until_s), by_force=False, fenced=False, trouble="")
+            _make_known(turn, event.epoch)
         else:
             again = turn.now_s if right.call == WitnessCall.RENEW else right.next_s
             _set(turn, epoch=0, trouble=event.text, next_s=again)
     _set(turn, call="")
+
+
+def _make_known(turn: Turn, epoch: int) -> None:
+    """A secondary asks for a lease with the greatest epoch that it has heard of."""
+    if turn.m.active and epoch > turn.m.epoch:
+        turn.set(epoch=epoch)
+        turn.publish()
 
 
 def _reached(turn: Turn, witness: WitnessSpec, text: str) -> None:

@@ -1,0 +1,89 @@
+"""Whose data have every acknowledged write, where a resource replicates them.
+
+Each write is on both nodes before it is acknowledged, as long as the module is PRIM. A primary that stands alone
+acknowledges what its peer lacks: it begins to only in an epoch of its own, after the peer has noted that epoch durably,
+or after the witness has given the lease in that epoch. A node is up to date only when its data are of the last epoch in
+which it knows anybody to have stood alone; and the witness gives the lease to nobody who does not know of the last one.
+Without a witness nothing is asked of a peer that is silent: what it may do then is what the isolation policy says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from safekit.engine import right
+from safekit.engine.module import Module, Turn
+from safekit.engine.reports import ModuleReport
+
+UP_TO_DATE: Final = "rfs.uptodate"
+"""Whether the data here had every acknowledged write when the resource last heard its primary."""
+EPOCH: Final = "rfs.epoch"
+"""The epoch of the primary whose writes they are."""
+HOLDING: Final = "rfs.holding"
+"""On a primary: it acknowledges nothing, because its secondary does not answer."""
+PATIENCE_S: Final = 5.0
+"""How long a peer that is heard may take to note that it is left alone, where no witness knows it instead. One that
+takes longer has a disk that hangs."""
+
+
+def is_known(module: Module) -> bool:
+    return UP_TO_DATE in module.values
+
+
+def is_holding(module: Module) -> bool:
+    return module.spec.has_data and HOLDING in module.values and module.values[HOLDING].value == "up"
+
+
+def up_to_date(module: Module) -> bool:
+    """Whether the data here may be served; always, when the module replicates none."""
+    if not module.spec.has_data:
+        return True
+    value = module.values.get(UP_TO_DATE)
+    of = max(_epoch(module), module.stood_alone)
+    return value is not None and value.value == "up" and of >= module.alone_epoch
+
+
+def _epoch(module: Module) -> int:
+    text = module.values[EPOCH].value if EPOCH in module.values else ""
+    return int(text) if text.isascii() and text.isdecimal() else 0
+
+
+def learn(turn: Turn, report: ModuleReport) -> None:
+    """Note that the peer stood alone, or is about to: it waits for the answer, which is sent when this is durable."""
+    if turn.m.spec.has_data and report.alone_epoch > turn.m.alone_epoch:
+        turn.set(alone_epoch=report.alone_epoch)
+        turn.publish()
+
+
+def part(turn: Turn, why: str) -> None:
+    """Stand alone from PRIM on, as soon as that is agreed. There is no way back: the peer may have noted it already."""
+    m = turn.m
+    if m.spec.has_data and not m.parting:
+        epoch = max(m.epoch, m.right.epoch) + 1
+        turn.set(epoch=epoch, stood_alone=epoch, alone_epoch=epoch, parting=why, parting_s=turn.now_s)
+        turn.say(f"{why}: it is to stand alone", "part", severity="warning", epoch=str(epoch))
+        turn.publish()
+    if not m.spec.has_data or _is_agreed(turn):
+        turn.set(parting="", swapped_back=False)
+        turn.begin("left", why, severity="warning")
+
+
+def agree(turn: Turn) -> None:
+    """Let a run begin that waited until nobody takes over with less than what it will acknowledge."""
+    run = turn.m.run
+    if run is None or run.order is None or run.killed or not turn.around.awake or not _is_agreed(turn):
+        return
+    turn.actions.append(run.order)
+    turn.set(run=replace(run, order=None, deadline_s=turn.now_s + run.order.bound_s))
+
+
+def _is_agreed(turn: Turn) -> bool:
+    m, report, witness = turn.m, turn.peer.report, right.witness_of(turn.m)
+    if m.right.by_force:
+        return True  # the operator answers for it
+    if turn.peer.alive and report is not None and report.alone_epoch >= m.stood_alone:
+        return True
+    if witness is not None and witness.exclusive:
+        return m.right.epoch >= m.stood_alone
+    return not turn.peer.alive or report is None or turn.now_s >= m.parting_s + PATIENCE_S
