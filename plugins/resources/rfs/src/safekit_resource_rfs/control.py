@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -148,7 +148,7 @@ def _unpack(line: bytes) -> dict[str, Any]:
     return found
 
 
-async def follow(directory: Path) -> AsyncIterator[dict[str, Any]]:
+async def follow(directory: Path) -> AsyncGenerator[dict[str, Any], None]:
     """Each status as it changes, until the data path ends (PeerError)."""
     try:
         reader, writer = await _connect(directory)
