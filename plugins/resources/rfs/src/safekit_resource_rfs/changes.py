@@ -172,3 +172,27 @@ Change: TypeAlias = (
     | SetXattr
     | RemoveXattr
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one name of a directory is on the side that listed it."""
+
+    name: bytes
+    mode: int
+    """With the type."""
+    uid: int
+    gid: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    device: int
+    target: bytes
+    """Of a symbolic link."""
+    xattrs: bytes
+    """Digest of all extended attributes that are replicated; empty: there are none."""
+    links: int
+    inode: int
+    """Entries with the same inode are names of one file."""
+    blocks: int
+    """Allocated, of 512 bytes."""

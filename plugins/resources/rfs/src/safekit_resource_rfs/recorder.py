@@ -1,0 +1,24 @@
+"""What the file system tells of each modification: the interface between it and the replication."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from safekit_resource_rfs.changes import Change, Sync, SyncDirectory
+from safekit_resource_rfs.marks import Place
+
+
+class Recorder(Protocol):
+    """All are called on the thread of the event loop."""
+
+    def touch(self, *places: Place) -> Awaitable[None] | None:
+        """Before a modification. None: go on at once. Else the request is done again when the awaitable is done; its
+        OSError is the request's answer. OSError at once when modifications are refused now."""
+
+    def record(self, change: Change, answer: Callable[[], None] | None) -> bool:
+        """After the local execution, in order. True: the application may be answered now. False: `answer` is called when
+        it may, or never when the data path ends."""
+
+    def synced(self, change: Sync | SyncDirectory) -> Awaitable[None]:
+        """Record it; the awaitable is done when the peer's disk has it, where that is asked."""
