@@ -75,7 +75,7 @@ class RfsResource(Resource[RfsConfig], api=1):
         said = []
         if config.mode != "write":
             said.append(
-                f"mode {config.mode}: what was written without fsync can be lost in a crash of one node, as on a single "
+                f"mode {config.mode}: what was written without fsync is lost in a crash of one node, as on a single "
                 "machine; mode write loses nothing that a call acknowledged"
             )
         if config.first_sync == "overwrite":

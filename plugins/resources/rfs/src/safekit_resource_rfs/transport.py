@@ -29,7 +29,7 @@ ESTABLISHED_BACKLOG: Final = 16
 
 
 class Link:
-    """An authenticated connection. `received` and `lost` are set before `start`; after `lost` nothing comes any more."""
+    """Authenticated. `received` and `lost` are set before `start`; after `lost` nothing comes any more."""
 
     def __init__(self, stream: ssl.SSLSocket, peer_address: str) -> None:
         self._loop = asyncio.get_running_loop()
@@ -55,8 +55,9 @@ class Link:
         if not self._is_open:
             return
         for part in parts:
-            self._queue.append(part)
-            self.unsent_bytes += len(part)
+            if part:
+                self._queue.append(part)
+                self.unsent_bytes += len(part)
         if not self._is_writing and not self._is_scheduled:
             self._is_scheduled = True
             self._loop.call_soon(self._flush)
@@ -85,9 +86,11 @@ class Link:
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return
             except OSError as error:
-                return self._fail(f"the connection broke: {error.strerror or error}")
+                self._fail(f"the connection broke: {error.strerror or error}")
+                return
             if not data:
-                return self._fail("the other node closed the connection")
+                self._fail("the other node closed the connection")
+                return
             self.received_bytes += len(data)
             self.received(data)
         self._loop.call_soon(self._read)
@@ -105,27 +108,24 @@ class Link:
                 self._loop.add_writer(self._fd, self._flush)
             return
         except OSError as error:
-            return self._fail(f"the connection broke: {error.strerror or error}")
+            self._fail(f"the connection broke: {error.strerror or error}")
+            return
         if self._is_writing:
             self._is_writing = False
             self._loop.remove_writer(self._fd)
 
     def _next_piece(self) -> bytes | memoryview:
         """Small parts are joined, so that each is not a record of its own."""
-        first = self._queue[0]
-        if len(self._queue) == 1 or len(first) >= MAX_PIECE_BYTES:
-            return first
-        joined = bytearray()
+        if len(self._queue) == 1 or len(self._queue[0]) >= MAX_PIECE_BYTES:
+            return self._queue[0]
+        joined = bytearray(self._queue.popleft())
         while self._queue and len(joined) + len(self._queue[0]) <= MAX_PIECE_BYTES:
             joined += self._queue.popleft()
-        if not joined:
-            return first
-        piece = memoryview(bytes(joined))
-        self._queue.appendleft(piece)
-        return piece
+        self._queue.appendleft(bytes(joined))
+        return self._queue[0]
 
     def _write(self, piece: bytes | memoryview) -> None:
-        written = self._stream.send(piece) if piece else 0
+        written = self._stream.send(piece)
         self.unsent_bytes -= written
         self.sent_bytes += written
         if written == len(piece):
