@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import errno
 import json
 import os
@@ -12,20 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from safekit_resource_rfs import syscalls
+from safekit_resource_rfs.fuse.mounting import KIND
 from safekit_sdk import ConfigError
 
 OWN_FOLDER: Final = ".safekit-rfs"
 OWNER: Final = "owner"
-FILE_SYSTEM: Final = "fuse.safekit-rfs"
-"""The type that a mount of ours has in /proc/self/mountinfo."""
 DEVICE: Final = Path("/dev/fuse")
 NETWORK_TYPES: Final = frozenset(
     ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "afs", "ocfs2", "gfs2", "lustre")
 )
 MAX_OWNER_BYTES: Final = 4096
 _ESCAPE: Final = re.compile(rb"\\([0-7]{3})")
-_AT_FDCWD: Final = -100
-_MAX_HANDLE_BYTES: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ def _of_place(directory: Path) -> Iterator[str]:
     try:
         real = directory.resolve(strict=True)
     except OSError as error:
-        if any(mount.target == directory and mount.kind == FILE_SYSTEM for mount in all_mounts):
+        if any(mount.target == directory and mount.kind == KIND for mount in all_mounts):
             return  # a data path that died left its mount behind; the next start removes it
         reason = "is not there; create it" if error.errno == errno.ENOENT else f"cannot be reached: {error.strerror}"
         yield f"{directory} {reason}, on both nodes, with the owner and the mode that the application needs"
@@ -77,7 +75,7 @@ def _of_place(directory: Path) -> Iterator[str]:
         yield f"{directory} is reached by a symbolic link; give its real path: {real}"
     elif not directory.is_dir():
         yield f"{directory} is not a directory; give one that is"
-    elif (mount := mount_of(directory, all_mounts)).kind == FILE_SYSTEM:
+    elif (mount := mount_of(directory, all_mounts)).kind == KIND:
         if mount.target != directory:
             yield f"{directory} lies in {mount.target}, which is replicated already; one of the two is enough"
     else:
@@ -106,36 +104,28 @@ def _of_file_system(directory: Path, mount: Mount) -> Iterator[str]:
 def _of_surroundings(directory: Path, all_mounts: list[Mount]) -> Iterator[str]:
     for mount in all_mounts:
         if directory in mount.target.parents:
-            yield f"{mount.target} is mounted below {directory}; what is there would be hidden: unmount it, or list both"
+            yield f"{mount.target} is mounted below {directory}; which hides what is there; unmount it"
     for parent in directory.parents:
         if (parent / OWN_FOLDER).is_dir():
             yield f"{directory} lies in {parent}, which is replicated already; one of the two is enough"
 
 
-class _Handle(ctypes.Structure):
-    _fields_ = (
-        ("handle_bytes", ctypes.c_uint),
-        ("handle_type", ctypes.c_int),
-        ("f_handle", ctypes.c_char * _MAX_HANDLE_BYTES),
-    )
-
-
 def has_handles(directory: Path) -> bool:
     """Whether the file system names its files by handles, which marks are made of."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    handle = _Handle(handle_bytes=_MAX_HANDLE_BYTES)
-    mount_id = ctypes.c_int()
-    arguments = (os.fsencode(directory), ctypes.byref(handle), ctypes.byref(mount_id), 0)
-    return bool(libc.name_to_handle_at(_AT_FDCWD, *arguments) == 0)
+    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return bool(syscalls.handle_of(descriptor))
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def claim(root_fd: int, directory: Path, module: str, name: str) -> None:
     """Mark the real directory as this resource's. ConfigError when it is another's."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
+    with contextlib.suppress(FileExistsError):
         os.mkdir(OWN_FOLDER, 0o700, dir_fd=root_fd)
-    except FileExistsError:
-        pass
     folder = os.open(OWN_FOLDER, flags, dir_fd=root_fd)
     try:
         _claim_folder(folder, directory, {"module": module, "name": name})

@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Final
 from safekit_resource_rfs import plan
 from safekit_resource_rfs.config import RfsConfig
 from safekit_resource_rfs.control import ask, follow
-from safekit_resource_rfs.mounting import detach_dead
+from safekit_resource_rfs.fuse.mounting import is_mounted
+from safekit_resource_rfs.leftovers import detach_all
 from safekit_resource_rfs.standing import PUBLISHED, Seat, Standing, say_again
 from safekit_sdk import (
     ConfigError,
@@ -159,20 +160,20 @@ class RfsResource(Resource[RfsConfig], api=1):
                 if not force and isinstance(error, ConfigError):
                     raise
         await self._family.end_all(0.0 if force else END_GRACE_S)
-        await asyncio.to_thread(detach_dead, self.config.directory)
+        await asyncio.to_thread(detach_all, self.config.directory)
         (self._run / SETTINGS).unlink(missing_ok=True)
 
     async def status(self) -> Status:
         pids = self._family.pids()
-        is_mounted = any(m.target == self.config.directory and m.kind == plan.FILE_SYSTEM for m in plan.mounts())
+        mounted = is_mounted(self.config.directory)
         if not pids:
-            state = ResourceState.FAILED if is_mounted else ResourceState.STOPPED
+            state = ResourceState.FAILED if mounted else ResourceState.STOPPED
             return Status(state, "the data path has ended, its mount is left" if is_mounted else "")
         try:
             status = await ask(self._run, {"do": "status"})
         except SafekitError as error:
             return Status(ResourceState.FAILED, error.message)
-        return Status(ResourceState.STARTED if is_mounted else ResourceState.FAILED, _sentence(status, describe(pids)))
+        return Status(ResourceState.STARTED if mounted else ResourceState.FAILED, _sentence(status, describe(pids)))
 
     async def promote(self) -> None:
         alone = self.change.after != "PRIM"
