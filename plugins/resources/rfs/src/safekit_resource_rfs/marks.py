@@ -1,0 +1,239 @@
+"""What may differ between the two disks: the write intent log, as a pure set.
+
+A modification waits until its places are marked durably; they are cleared when both disks are known to have what was
+marked (a checkpoint). What was created in a marked directory after the mark needs none of its own: resync compares it
+completely, because it was born later than the mark. What gets a name in a directory in another way than by creation
+(rename, link) has to be marked as a whole: `Place(directory, inode, WHOLE)` for a file, `Place(handle, 0, WHOLE)`, with
+the handle of the directory itself, for a directory and all beneath it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+ZONE_BYTES: Final = 4 << 20
+WHOLE: Final = -1
+MAX_ZONES: Final = 1024
+"""Of one file; more: all of it is marked."""
+MAX_PLACES: Final = 200_000
+"""More: everything is marked, and the next resync compares all."""
+SLACK_NS: Final = 1_000_000_000
+"""By how much the clock of a file system lags behind the clock of the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What is marked."""
+
+    directory: bytes
+    """The file handle (name_to_handle_at) of the directory whose entries change, in which an entry's attributes change,
+    or which contains the file."""
+    inode: int = 0
+    """Of the file whose data change. 0: the directory's entries and their attributes."""
+    zone: int = 0
+    """Index of ZONE_BYTES; WHOLE: all of the file, or, without an inode, all beneath the directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A line of the log. Without a place: `everything`, or a clock that was set back to `since_ns`."""
+
+    since_ns: int
+    place: Place | None = None
+    everything: bool = False
+
+
+@dataclass(slots=True)
+class MarkedDirectory:
+    handle: bytes
+    since_ns: int
+    entries: bool = False
+    deep: bool = False
+    """All beneath it."""
+    files: dict[int, set[int] | None] = field(default_factory=dict)
+    """Zones by inode; None: all of the file."""
+
+    def holds(self, inode: int, zone: int) -> bool:
+        if self.deep or not inode:
+            return self.deep or (self.entries and zone != WHOLE)
+        zones = self.files.get(inode, ())
+        return zones is None or zone in zones
+
+    def add(self, inode: int, zone: int, since_ns: int) -> None:
+        self.since_ns = min(self.since_ns, since_ns)
+        if not inode:
+            self.entries = True
+            self.deep = self.deep or zone == WHOLE
+            return
+        zones = self.files.setdefault(inode, set())
+        if zones is None:
+            return
+        zones.add(zone)
+        if zone == WHOLE or len(zones) > MAX_ZONES:
+            self.files[inode] = None
+
+    def places(self) -> Iterator[Place]:
+        if self.entries:
+            yield Place(self.handle, 0, WHOLE if self.deep else 0)
+        for inode, zones in self.files.items():
+            yield from (Place(self.handle, inode, zone) for zone in sorted(zones if zones is not None else (WHOLE,)))
+
+
+@dataclass(slots=True)
+class Layer:
+    """The marks of the time between two checkpoints."""
+
+    directories: dict[bytes, MarkedDirectory] = field(default_factory=dict)
+    everything: bool = False
+    floor_ns: int | None = None
+    """The clock was set back to this: nothing counts as marked later."""
+    count: int = 0
+
+    def holds(self, place: Place) -> bool:
+        if self.everything:
+            return True
+        directory = self.directories.get(place.directory)
+        return directory is not None and directory.holds(place.inode, place.zone)
+
+    def add(self, mark: Mark) -> None:
+        if mark.everything:
+            self.everything = True
+            self.directories.clear()
+            self.count = 0
+        elif mark.place is None:
+            self.floor_ns = mark.since_ns if self.floor_ns is None else min(self.floor_ns, mark.since_ns)
+        elif not self.holds(mark.place):
+            place = mark.place
+            directory = self.directories.get(place.directory)
+            if directory is None:
+                directory = self.directories[place.directory] = MarkedDirectory(place.directory, mark.since_ns)
+            directory.add(place.inode, place.zone, mark.since_ns)
+            self.count += 1
+
+    def marks(self) -> Iterator[Mark]:
+        if self.floor_ns is not None:
+            yield Mark(self.floor_ns)
+        if self.everything:
+            yield Mark(0, None, True)
+        for directory in self.directories.values():
+            yield from (Mark(directory.since_ns, place) for place in directory.places())
+
+    def merge(self, other: Layer) -> None:
+        for mark in other.marks():
+            self.add(mark)
+
+
+class Marks:
+    """`old` is what the checkpoint that goes on will clear, `new` is what was touched since it began."""
+
+    def __init__(self, log: Iterable[Mark] = ()) -> None:
+        self.old = Layer()
+        self.new = Layer()
+        self.is_checkpointing = False
+        self._covered = Layer()
+        self._wanted: dict[Mark, None] = {}
+        self._wanted_places: set[Place] = set()
+        self._writing: tuple[Mark, ...] = ()
+        self._latest_ns = 0
+        for mark in log:
+            self.new.add(mark)
+            self._latest_ns = max(self._latest_ns, mark.since_ns)
+
+    @property
+    def count(self) -> int:
+        return self.old.count + self.new.count
+
+    @property
+    def everything(self) -> bool:
+        return self.old.everything or self.new.everything
+
+    def touch(self, places: Iterable[Place], now_ns: int) -> bool:
+        """Whether all are marked durably. What is not, is wanted from now on."""
+        ready = now_ns >= self._latest_ns - SLACK_NS or self._lower(now_ns)
+        self._latest_ns = max(self._latest_ns, now_ns)
+        for place in places:
+            if not (self.new.holds(place) or self._covered.holds(place)) and not self._renew(place, now_ns):
+                self._want(place, now_ns)
+                ready = False
+        return ready
+
+    def _renew(self, place: Place, now_ns: int) -> bool:
+        """What is marked, and may be cleared soon, is kept: its line is in the log."""
+        if not self.old.holds(place):
+            return False
+        self.new.add(Mark(now_ns, place))
+        return True
+
+    def _want(self, place: Place, now_ns: int) -> None:
+        if place in self._wanted_places:
+            return
+        self._wanted_places.add(place)
+        if self.count + len(self._wanted) >= MAX_PLACES:
+            self._wanted[Mark(0, None, True)] = None
+        else:
+            self._wanted[Mark(now_ns, place)] = None
+
+    def _lower(self, now_ns: int) -> bool:
+        """The clock was set back: what is born now seems older than the marks."""
+        if any(mark.place is None and not mark.everything for mark in (*self._wanted, *self._writing)):
+            return False
+        self._latest_ns = now_ns
+        self._wanted[Mark(now_ns)] = None
+        return False
+
+    def cover(self, *places: Place) -> None:
+        """These were just created in a directory that is marked: nothing has to be marked in them until the next
+        checkpoint. `Place(handle, 0)` of a new directory, `Place(directory, inode, WHOLE)` of a new file."""
+        for place in places:
+            if not self.new.holds(place):
+                self._covered.add(Mark(0, place))
+        if self._covered.count > MAX_PLACES:
+            self._covered = Layer()
+
+    def begin_append(self) -> tuple[Mark, ...]:
+        """What is to be written to the log, as one; nothing while the last is on its way."""
+        if self._writing or not self._wanted:
+            return ()
+        self._writing = tuple(self._wanted)
+        self._wanted.clear()
+        self._wanted_places.clear()
+        return self._writing
+
+    def end_append(self) -> None:
+        """It is on the disk."""
+        for mark in self._writing:
+            self.new.add(mark)
+        self._writing = ()
+
+    def begin_checkpoint(self) -> None:
+        self.old.merge(self.new)
+        self.new = Layer()
+        self._covered = Layer()
+        self.is_checkpointing = True
+
+    def abort_checkpoint(self) -> None:
+        self.is_checkpointing = False
+
+    def clear(self) -> tuple[Mark, ...]:
+        """Both disks have what was marked before the checkpoint began. Returns all that the log has to hold."""
+        self.old = Layer()
+        self.is_checkpointing = False
+        return tuple(self.new.marks())
+
+    def mark_everything(self) -> Mark:
+        """The line that makes the next comparison complete."""
+        mark = Mark(0, None, True)
+        self.new.add(mark)
+        return mark
+
+    def directories(self) -> tuple[MarkedDirectory, ...]:
+        """All that is marked, with the time of the earliest mark."""
+        union = Layer()
+        union.merge(self.old)
+        union.merge(self.new)
+        if union.floor_ns is not None:
+            for directory in union.directories.values():
+                directory.since_ns = min(directory.since_ns, union.floor_ns)
+        return tuple(union.directories.values())
