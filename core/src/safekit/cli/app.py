@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from safekit.cli import cluster, configuration, daemon, farm, journal, module, plugins, status
+from safekit.cli import cluster, configuration, daemon, doctor, farm, journal, module, plugins, status
 from safekit.cli.output import EXPECTED, ExitCode, fail
 from safekit_sdk import PluginError
 
@@ -33,6 +33,7 @@ def build(invoked: str) -> typer.Typer:
     status.register(app)
     configuration.register(app)
     journal.register(app)
+    doctor.register(app)
     own = {group.name for group in app.registered_groups} | {c.name for c in app.registered_commands}
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         if entry.name not in own:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from safekit import __version__, engine
 from safekit.bus.messages import error_body
+from safekit.daemon.examination import Examination
 from safekit.daemon.operations import (
     CommandArgs,
     EntriesArgs,
@@ -43,6 +44,7 @@ class NodeOperations:
         operations.add("weight", WeightArgs, self.weight, peers=True)
         operations.add("inspect", InspectArgs, self.inspect, peers=True)
         operations.add("fan", FanArgs, self.fan, peers=False)
+        Examination(self._daemon).register(operations)
 
     async def ping(self, args: NoArgs) -> dict[str, Any]:
         del args
