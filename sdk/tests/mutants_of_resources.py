@@ -15,6 +15,7 @@ from mutants import a_child, no_child_is_left
 from safekit_sdk import (
     Lease,
     ModuleRequest,
+    Refusal,
     ResourceState,
     Status,
     Transition,
@@ -269,7 +270,7 @@ class TestCarelessApp(ResourceSuite, AppConformance):
 class GenerousWitness(fakes.FakeWitness):
     """Gives the lease to all who ask, always with the same epoch."""
 
-    async def acquire(self, module: str, node: str, epoch: int) -> Lease:
+    async def acquire(self, module: str, node: str, epoch: int, after: int | None = None) -> Lease:
         return Lease(1, 10)
 
     async def renew(self, module: str, node: str, epoch: int) -> Lease:
@@ -285,3 +286,34 @@ class TestGenerous(WitnessConformance):
 
     async def make_unreachable(self, config: Any) -> None:
         (config.directory / "unreachable").touch()
+
+
+class ForgettingWitness(fakes.FakeWitness):
+    """Knows only to whom it gave the last lease."""
+
+    async def acquire(self, module: str, node: str, epoch: int, after: int | None = None) -> Lease | Refusal:
+        with self._leases() as leases:
+            if module in leases:
+                holder, last, until_s, given = leases[module]
+                leases[module] = (holder, last, until_s, {name: one for name, one in given.items() if one == last})
+        return await super().acquire(module, node, epoch, after)
+
+
+class TestForgetting(TestGenerous):
+    plugin = ForgettingWitness
+
+
+class NotingWitness(fakes.FakeWitness):
+    """Takes down also what it refuses."""
+
+    async def acquire(self, module: str, node: str, epoch: int, after: int | None = None) -> Lease | Refusal:
+        answer = await super().acquire(module, node, epoch, after)
+        if isinstance(answer, Refusal):
+            with self._leases() as leases:
+                holder, last, until_s, given = leases[module]
+                leases[module] = (holder, last, until_s, {**given, node: last + 1})
+        return answer
+
+
+class TestNoting(TestGenerous):
+    plugin = NotingWitness

@@ -89,7 +89,11 @@ EXPECTED = {
         "a_released_lease_goes_to_the_other_node_with_a_greater_epoch",
         "a_lease_of_an_old_epoch_is_not_renewed",
         "a_witness_that_is_not_reached_is_an_error_within_the_timeout",
+        "who_does_not_know_of_the_other_nodes_last_lease_is_refused",
+        "a_refusal_changes_nothing",
     },
+    "Forgetting": {"what_the_other_node_was_given_is_not_forgotten_over_what_this_one_was_given_since"},
+    "Noting": {"a_refusal_changes_nothing"},
 }
 
 

@@ -40,9 +40,15 @@ class Witness(Plugin[W]):
     exclusive: bool = True
     """Whether two holders at a time are impossible. False for a ping target, which only sees isolation."""
 
-    async def acquire(self, module: str, node: str, epoch: int) -> Lease | Refusal:
+    async def acquire(self, module: str, node: str, epoch: int, after: int | None = None) -> Lease | Refusal:
         """A new lease for the node, of at least this epoch. Refused while another node has one that has not run out;
-        who has it itself gets another one, and the former is over."""
+        who has it itself gets another one, and the former is over.
+
+        `after`: the greatest epoch that the node knows of. Refused, too, when another node was ever given a lease of a
+        greater one, whether it has run out or was given back: who asks may lack what that node wrote. None: whatever
+        was. The look and the grant are one step. What is remembered are the leases that were given, with `after` or
+        without, also those of which the node never heard; a refusal changes nothing. A witness that is not `exclusive`
+        remembers nothing and ignores it."""
         raise NotImplementedError
 
     async def renew(self, module: str, node: str, epoch: int) -> Lease | Refusal:

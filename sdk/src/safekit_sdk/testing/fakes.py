@@ -19,7 +19,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from safekit_sdk.app import App, Entry, ModuleRequest
 from safekit_sdk.checker import Checker
@@ -256,40 +256,55 @@ class FakeWitnessConfig(WitnessConfig):
     """Where the leases are; a file `unreachable` in it makes every call fail."""
 
 
+_Leases = dict[str, tuple[str, int, float, dict[str, int]]]
+"""Of each module: the holder, the last epoch, until when, and the last epoch that each node was given."""
+_NO_LEASE: Final[tuple[str, int, float, dict[str, int]]] = ("", 0, 0.0, {})
+
+
+def _epoch(given: tuple[str, int]) -> int:
+    return given[1]
+
+
 class FakeWitness(Witness[FakeWitnessConfig], api=1):
     """Leases in a file, by the machine's monotonic clock, for all processes of the machine."""
 
-    async def acquire(self, module: str, node: str, epoch: int) -> Lease | Refusal:
+    async def acquire(self, module: str, node: str, epoch: int, after: int | None = None) -> Lease | Refusal:
         with self._leases() as leases:
-            holder, last, until_s = leases.get(module, ("", 0, 0.0))
+            holder, last, until_s, given = leases.get(module, _NO_LEASE)
             wait_s = until_s - time.monotonic()
             if holder not in ("", node) and wait_s > 0:
                 return Refusal(f"{holder} has the lease", wait_s)
-            return self._give(leases, module, node, max(epoch, last + 1))
+            other, newest = max((one for one in given.items() if one[0] != node), key=_epoch, default=("", 0))
+            if after is not None and newest > after:
+                return Refusal(f"{other} had it since, with epoch {newest}: {node} may lack what it wrote")
+            epoch = max(epoch, last + 1)
+            return self._give(leases, module, node, epoch, {**given, node: epoch})
 
     async def renew(self, module: str, node: str, epoch: int) -> Lease | Refusal:
         with self._leases() as leases:
-            if (node, epoch) != tuple(leases.get(module, ("", 0, 0.0))[:2]):
+            holder, last, _, given = leases.get(module, _NO_LEASE)
+            if (node, epoch) != (holder, last):
                 return Refusal("it is no more the last lease")
-            return self._give(leases, module, node, epoch)
+            return self._give(leases, module, node, epoch, given)
 
-    def _give(self, leases: dict[str, tuple[str, int, float]], module: str, node: str, epoch: int) -> Lease:
+    def _give(self, leases: _Leases, module: str, node: str, epoch: int, given: dict[str, int]) -> Lease:
         ttl_s = self.config.lease.seconds
-        leases[module] = (node, epoch, time.monotonic() + ttl_s)
+        leases[module] = (node, epoch, time.monotonic() + ttl_s, given)
         return Lease(epoch, ttl_s)
 
     async def release(self, module: str, node: str, epoch: int) -> None:
         with self._leases() as leases:
-            if (node, epoch) == tuple(leases.get(module, ("", 0, 0.0))[:2]):
-                leases[module] = ("", epoch, 0.0)
+            holder, last, _, given = leases.get(module, _NO_LEASE)
+            if (node, epoch) == (holder, last):
+                leases[module] = ("", epoch, 0.0, given)
 
     async def probe(self, module: str, node: str) -> str:  # noqa: ARG002 - the interface
         with self._leases() as leases:
-            holder, epoch, _ = leases.get(module, ("", 0, 0.0))
+            holder, epoch, *_ = leases.get(module, _NO_LEASE)
             return f"{holder or 'nobody'} has the lease, epoch {epoch}"
 
     @contextlib.contextmanager
-    def _leases(self) -> Iterator[dict[str, tuple[str, int, float]]]:
+    def _leases(self) -> Iterator[_Leases]:
         """All leases, for this process alone; written back when the block ends well."""
         if (self.config.directory / "unreachable").exists():
             raise PeerError("the fake witness was told to be unreachable")

@@ -21,6 +21,9 @@ _EXCLUSIVE_TESTS = (
     "test_who_has_the_lease_gets_another_one_and_the_former_is_over",
     "test_a_lease_has_at_least_the_epoch_that_was_asked_for",
     "test_a_probe_takes_nothing",
+    "test_who_does_not_know_of_the_other_nodes_last_lease_is_refused",
+    "test_a_refusal_changes_nothing",
+    "test_what_the_other_node_was_given_is_not_forgotten_over_what_this_one_was_given_since",
 )
 _UNREACHABLE_TESTS = ("test_a_witness_that_is_not_reached_is_an_error_within_the_timeout",)
 
@@ -132,6 +135,58 @@ class WitnessConformance(PluginConformance):
             assert isinstance(await self.bounded(one.renew("test", "node1", old.epoch), config), Refusal)
             await self.bounded(other.acquire("test", "node2", 0), config)
             assert isinstance(await self.bounded(one.renew("test", "node1", old.epoch), config), Refusal)
+
+    async def ended(self, witness: Any, node: str, config: Any, after: int | None = None) -> int:
+        """The epoch of a lease that the node was given, and gave back."""
+        lease = await self.bounded(witness.acquire("test", node, 0, after), config)
+        assert isinstance(lease, Lease), lease
+        await self.bounded(witness.release("test", node, lease.epoch), config)
+        return lease.epoch
+
+    async def refuses(self, witness: Any, node: str, config: Any, after: int) -> None:
+        answer = await self.bounded(witness.acquire("test", node, 0, after), config)
+        assert isinstance(answer, Refusal), f"{node}, which knows of {after}, was given {answer}"
+        assert answer.reason, "people want to know why"
+
+    @pytest.mark.asyncio
+    async def test_who_does_not_know_of_the_other_nodes_last_lease_is_refused(
+        self, config: Any, context: RecordingContext
+    ) -> None:
+        async with self.two_nodes(config, context) as (one, other):
+            known = (await self.bounded(one.acquire("test", "node1", 0, 0), config)).epoch
+            raised = (await self.bounded(one.acquire("test", "node1", 0), config)).epoch
+            await self.refuses(other, "node2", config, known)
+            await self.bounded(one.release("test", "node1", raised), config)
+            await self.refuses(other, "node2", config, known)
+            await self.refuses(other, "node2", config, raised - 1)
+            later = await self.ended(other, "node2", config, raised)
+            await self.refuses(one, "node1", config, raised)
+            await self.ended(one, "node1", config, later)
+            await self.ended(other, "node2", config, None)
+
+    @pytest.mark.asyncio
+    async def test_a_refusal_changes_nothing(self, config: Any, context: RecordingContext) -> None:
+        async with self.two_nodes(config, context) as (one, other):
+            lease = await self.bounded(one.acquire("test", "node1", 0, 0), config)
+            await self.refuses(other, "node2", config, lease.epoch - 1)
+            assert isinstance(await self.bounded(one.renew("test", "node1", lease.epoch), config), Lease)
+            await self.bounded(one.release("test", "node1", lease.epoch), config)
+            for _ in range(2):
+                await self.refuses(other, "node2", config, lease.epoch - 1)
+            await self.ended(one, "node1", config, 0)
+
+    @pytest.mark.asyncio
+    async def test_what_the_other_node_was_given_is_not_forgotten_over_what_this_one_was_given_since(
+        self, config: Any, context: RecordingContext
+    ) -> None:
+        async with self.two_nodes(config, context) as (one, other):
+            first = await self.ended(one, "node1", config)
+            forced = [await self.ended(other, "node2", config) for _ in range(2)]
+            await self.refuses(other, "node2", config, first - 1)
+            await self.refuses(one, "node1", config, forced[0])
+            last = await self.ended(other, "node2", config, first)
+            await self.refuses(one, "node1", config, forced[1])
+            await self.ended(one, "node1", config, last)
 
     @pytest.mark.asyncio
     async def test_it_leaves_no_descriptor_task_or_child(self, config: Any, context: RecordingContext) -> None:
