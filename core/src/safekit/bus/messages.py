@@ -110,6 +110,8 @@ class AskWitness(Message):
     number: int
     call: WitnessCall
     epoch: int
+    after: int | None = None
+    """Acquire: not when another node had a lease of a greater epoch than this. None: whatever was."""
 
 
 class Inspect(Message):

@@ -181,7 +181,8 @@ class Hosts:
         self.send(order.module, message)
 
     def ask_witness(self, order: AskWitness) -> None:
-        self.send(order.module, messages.AskWitness(number=order.number, call=order.call, epoch=order.epoch))
+        asked = messages.AskWitness(number=order.number, call=order.call, epoch=order.epoch, after=order.after)
+        self.send(order.module, asked)
 
     def extend_leases(self, leases: Iterable[tuple[str, float]]) -> None:
         """Lost when there is no host: its resources stop by themselves."""

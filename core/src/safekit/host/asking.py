@@ -49,7 +49,7 @@ class Asking:
         subject, node = self._subject, self._node
         match asked.call:
             case WitnessCall.ACQUIRE:
-                answer = await self._witness.acquire(subject, node, asked.epoch)
+                answer = await self._witness.acquire(subject, node, asked.epoch, asked.after)
             case WitnessCall.RENEW:
                 answer = await self._witness.renew(subject, node, asked.epoch)
             case WitnessCall.RELEASE:
