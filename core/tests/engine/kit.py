@@ -161,7 +161,7 @@ class Bench:
         for _ in range(20):
             if self.m.host.value == "starting":
                 self.host_ready()
-            elif self.m.run is not None:
+            elif self.m.run is not None and self.m.run.order is None:
                 self.finish()
             else:
                 return

@@ -36,7 +36,7 @@ class Pair:
         self._sequence += 1
         return Heartbeat(
             name,
-            1,
+            bench.incarnation,
             self._sequence,
             engine.reports(bench.node),
             engine.heard(bench.node),
@@ -68,6 +68,12 @@ class Pair:
             for name, bench in self.benches.items():
                 bench.pass_time(INTERVAL_S)
                 self.host(name)
+
+    def restart(self, name: str, disk: engine.Durable) -> None:
+        """The daemon comes back, with what is on its disk."""
+        old = self.benches[name]
+        self.benches[name] = Bench(name, old.spec, disk, old.incarnation + 1, boot=True, now_s=old.now_s)
+        self.host(name)
 
     def active(self) -> set[str]:
         return {name for name, bench in self.benches.items() if bench.report.active}

@@ -75,13 +75,13 @@ def test_a_farm_node_becomes_up_by_start_both_alone() -> None:
 
 def test_an_alone_whose_peer_became_secondary_stops_sec_and_is_prim() -> None:
     bench = alone()
-    assert phases_of(bench.hear(SECONDARY)) == (P.STOP_SEC, P.TRANSITION)
+    assert phases_of(bench.hear(SECONDARY)) == (P.STOP_SEC, P.TRANSITION, P.PAIR)
     assert bench.shown == (PRIM, TRANSIENT)
 
 
 def test_a_prim_whose_peer_left_starts_sec_and_is_alone() -> None:
     bench = prim()
-    assert phases_of(bench.hear(IDLE)) == (P.TRANSITION, P.START_SEC)
+    assert phases_of(bench.hear(IDLE)) == (P.STAND_ALONE, P.TRANSITION, P.START_SEC)
     assert bench.shown == (ALONE, TRANSIENT)
 
 

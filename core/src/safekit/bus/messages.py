@@ -114,6 +114,16 @@ class AskWitness(Message):
     """Acquire: not when another node had a lease of a greater epoch than this. None: whatever was."""
 
 
+class Meet(Message):
+    """Where the resources of a mirror's other node are."""
+
+    kind: Literal["meet"] = "meet"
+    node: Name
+    addresses: dict[Name, Name]
+    """By network."""
+    places: tuple[tuple[Name, Name], ...]
+
+
 class Inspect(Message):
     """What do the resources say about themselves? Inspected is the answer."""
 
@@ -233,7 +243,8 @@ class JoinAnswer(Message):
 
 
 ToHost = Annotated[
-    Load | Run | TakeShare | Lease | AskWitness | Inspect | Shutdown | Notify | DaemonAlive, Field(discriminator="kind")
+    Load | Run | TakeShare | Lease | AskWitness | Meet | Inspect | Shutdown | Notify | DaemonAlive,
+    Field(discriminator="kind"),
 ]
 FromHost = Annotated[
     Hello

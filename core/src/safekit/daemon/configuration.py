@@ -157,6 +157,11 @@ class Configuration:
             if network.name in own.addresses
         }
 
+    def addresses(self, name: str) -> dict[str, str]:
+        """Of a node, by network, in the order of the networks."""
+        known = next((node.addresses for node in self.cluster.nodes if node.name == name), {})
+        return {network.name: known[network.name] for network in self.cluster.networks if network.name in known}
+
     def peers(self) -> set[PeerAddress]:
         return {
             PeerAddress(node.name, network.name, node.addresses[network.name], network.port, node.public_key)

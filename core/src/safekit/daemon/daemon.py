@@ -177,22 +177,16 @@ class Daemon:
         match action:
             case actions.RunPipeline():
                 self.hosts.run(action, None if action.force else self.runtime.host_until_s(action.module))
-            case actions.StartHost():
-                self.hosts.begin(action.module)
-            case actions.StopHost():
-                self.hosts.end(action.module)
-            case actions.TakeShare():
-                self.hosts.take_share(action)
-            case actions.AskWitness():
-                self.hosts.ask_witness(action)
+            case actions.Meet():
+                self.hosts.meet(action, self.configuration.addresses(action.node))
             case actions.FenceSelf():
                 self.dead_man.reset(action.reason)
-            case actions.KillHost():
-                self.hosts.kill(action.module, action.reason)
             case actions.Publish():
                 self.bus.send_beat(self.runtime.heartbeat())
             case actions.Explain():
                 pass  # recorded when it was decided
+            case _:
+                self.hosts.perform(action)
 
     def _decided(self, decision: Explain) -> None:
         fields = {"module": decision.module, "rule": decision.rule, "before": decision.before, "after": decision.after}

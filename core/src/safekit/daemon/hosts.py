@@ -21,7 +21,7 @@ from safekit.bus.hosts import HostServer
 from safekit.bus.messages import Message
 from safekit.bus.sockets import Context
 from safekit.engine import events
-from safekit.engine.actions import AskWitness, RunPipeline, TakeShare
+from safekit.engine.actions import AskWitness, KillHost, Meet, RunPipeline, StartHost, StopHost, TakeShare
 from safekit.settings import Settings
 
 log = structlog.get_logger("hosts")
@@ -153,6 +153,19 @@ class Hosts:
             with contextlib.suppress(ProcessLookupError):
                 host.process.kill()
 
+    def perform(self, action: StartHost | StopHost | KillHost | TakeShare | AskWitness) -> None:
+        match action:
+            case StartHost():
+                self.begin(action.module)
+            case StopHost():
+                self.end(action.module)
+            case KillHost():
+                self.kill(action.module, action.reason)
+            case TakeShare():
+                self.take_share(action)
+            case AskWitness():
+                self.ask_witness(action)
+
     def run(self, order: RunPipeline, until_s: float | None = None) -> None:
         """`until_s`: when the host has to stop by itself what it starts as primary."""
         message = messages.Run(
@@ -179,6 +192,10 @@ class Hosts:
             places=order.places,
         )
         self.send(order.module, message)
+
+    def meet(self, order: Meet, addresses: dict[str, str]) -> None:
+        """`addresses`: of the other node, by network."""
+        self.send(order.module, messages.Meet(node=order.node, addresses=addresses, places=order.places))
 
     def ask_witness(self, order: AskWitness) -> None:
         asked = messages.AskWitness(number=order.number, call=order.call, epoch=order.epoch, after=order.after)

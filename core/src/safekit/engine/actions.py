@@ -25,6 +25,10 @@ class Phase(StrEnum):
     """Stop back, then start forward, the started resources that take part in a restart."""
     RECONFIGURE = "reconfigure"
     """Take over the configuration loaded last: stop back what is gone or changed, start forward what is new."""
+    PAIR = "pair"
+    """What replicates is told that the other node is secondary."""
+    STAND_ALONE = "stand_alone"
+    """What replicates is told that it may acknowledge what the other node lacks."""
     CLEANUP = "cleanup"
     """Force-stop everything, whatever was started by whom."""
 
@@ -113,6 +117,16 @@ class AskWitness:
 
 
 @dataclass(frozen=True, slots=True)
+class Meet:
+    """The module's resources are to know what those of the other node of a mirror say of where they are."""
+
+    module: str
+    node: str
+    places: tuple[tuple[str, str], ...]
+    """Identifier of the resource, and what it says there."""
+
+
+@dataclass(frozen=True, slots=True)
 class FenceSelf:
     """Reset this node at once, where that is configured: something of a primary runs that has no right to."""
 
@@ -148,4 +162,4 @@ class Explain:
     """info, warning or alarm."""
 
 
-Action = RunPipeline | StartHost | StopHost | KillHost | TakeShare | AskWitness | FenceSelf | Publish | Explain
+Action = RunPipeline | StartHost | StopHost | KillHost | TakeShare | AskWitness | Meet | FenceSelf | Publish | Explain

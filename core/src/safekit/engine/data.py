@@ -49,6 +49,11 @@ def _epoch(module: Module) -> int:
     return int(text) if text.isascii() and text.isdecimal() else 0
 
 
+def may_have_missed(module: Module) -> bool:
+    """Whether another node was primary last: it may have stood alone unheard while this one was away."""
+    return module.spec.has_data and module.epoch > 0 and not module.was_primary
+
+
 def learn(turn: Turn, report: ModuleReport) -> None:
     """Note that the peer stood alone, or is about to: it waits for the answer, which is sent when this is durable."""
     if turn.m.spec.has_data and report.alone_epoch > turn.m.alone_epoch:

@@ -10,7 +10,8 @@ While they do not hear each other, the witness decides (`right`), or where there
 from __future__ import annotations
 
 from safekit.engine import commands, data, meeting, progress, right
-from safekit.engine.module import Turn
+from safekit.engine.actions import Meet
+from safekit.engine.module import HostState, Turn
 from safekit.engine.reports import ModuleReport, Readiness
 from safekit.engine.spec import IsolationPolicy
 from safekit.engine.transitions import ALONE, PRIM, SECOND, WAIT
@@ -22,7 +23,16 @@ def decide(turn: Turn) -> None:
     if not right.enforce(turn):
         _decide(turn)
     data.agree(turn)
+    _introduce(turn)
     right.keep(turn)
+
+
+def _introduce(turn: Turn) -> None:
+    """Tell the resources here what those of the peer say."""
+    report = turn.peer.report
+    if turn.m.host is HostState.READY and report is not None and report.places != turn.m.met:
+        turn.set(met=report.places)
+        turn.actions.append(Meet(turn.m.spec.name, turn.peer.node, report.places))
 
 
 def _decide(turn: Turn) -> None:
@@ -143,6 +153,13 @@ def _alone_or_wait(turn: Turn) -> None:
         _alone_by_witness(turn)
     elif turn.m.chosen:
         turn.begin("become-alone", f"the operator said so; {peer} cannot be heard", "prim", severity="warning")
+    elif turn.m.spec.isolation is IsolationPolicy.AVAILABILITY and data.may_have_missed(turn.m):
+        _stay(
+            turn,
+            Readiness.NOT_READY,
+            f"{peer} cannot be heard, was primary when this node last heard of it, and may have written since; "
+            f"if that may be lost: `safekit module prim {turn.m.spec.name} --force`",
+        )
     elif turn.m.spec.isolation is IsolationPolicy.AVAILABILITY:
         turn.begin(
             "become-alone",

@@ -13,7 +13,7 @@ from safekit.engine.events import Command
 from safekit.engine.lease import NO_RIGHT, Right
 from safekit.engine.reports import ModuleReport, ModuleState, Readiness
 from safekit.engine.share import NO_SHARE, Share
-from safekit.engine.spec import Kind, ModuleSpec
+from safekit.engine.spec import ModuleSpec
 from safekit.engine.transitions import ROWS, Row, phases
 
 
@@ -95,6 +95,8 @@ class Module:
     """Of a farm's clients."""
     right: Right = NO_RIGHT
     """To be primary, where a witness decides."""
+    met: tuple[tuple[str, str], ...] = ()
+    """What the host knows of the peer's resources."""
     host: HostState = HostState.NONE
     run: Run | None = None
     runs: int = 0
@@ -267,7 +269,7 @@ class Turn:
 
     def drop_host(self) -> None:
         if self.m.host is not HostState.NONE:
-            self.set(host=HostState.NONE, values={}, holding={})
+            self.set(host=HostState.NONE, values={}, holding={}, met=())
             self.actions.append(StopHost(self.m.spec.name))
 
     def begin(

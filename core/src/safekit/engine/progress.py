@@ -34,7 +34,7 @@ def host_lost(turn: Turn, reason: str) -> None:
     run = turn.m.run
     counts = (turn.m.state is not STOP or run is not None) and not (run is not None and run.blameless)
     turn.set(host=HostState.NONE, run=None, claim=0, handover=False, again=False, values={}, holding={}, reload=False)
-    turn.set(share=turn.m.share.unsure(turn.now_s))
+    turn.set(share=turn.m.share.unsure(turn.now_s), met=())
     right.forget_call(turn)
     _clean_up_later(turn)
     if turn.m.wanted and counts:

@@ -86,8 +86,16 @@ ROWS: Final[dict[str, Row]] = {
             starts=True,
             doc="farm and light: started",
         ),
-        Row("joined", (ALONE,), PRIM, (Phase.STOP_SEC, _T), "joined", doc="the peer became secondary"),
-        Row("left", (PRIM,), ALONE, (_T, Phase.START_SEC), "left", starts=True, doc="the peer is secondary no more"),
+        Row("joined", (ALONE,), PRIM, (Phase.STOP_SEC, _T, Phase.PAIR), "joined", doc="the peer became secondary"),
+        Row(
+            "left",
+            (PRIM,),
+            ALONE,
+            (Phase.STAND_ALONE, _T, Phase.START_SEC),
+            "left",
+            starts=True,
+            doc="the peer is secondary no more",
+        ),
         Row(
             "takeover",
             (SECOND,),

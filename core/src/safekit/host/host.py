@@ -21,6 +21,7 @@ from safekit.bus.messages import (
     Lease,
     Load,
     LogLine,
+    Meet,
     Notify,
     Run,
     Shutdown,
@@ -126,12 +127,18 @@ class Host:
             await self._extend_lease(message)
         elif isinstance(message, AskWitness):
             self._ask_witness(message)
+        elif isinstance(message, Meet):
+            self._later(self._meet(message))
         elif isinstance(message, Inspect):
             self._later(self._inspect(message))
         elif isinstance(message, Notify):
             self._observers.notify(message.hook, **message.arguments)
         elif isinstance(message, Shutdown):
             await self._shut_down()
+
+    async def _meet(self, order: Meet) -> None:
+        if self._pipeline is not None:
+            await self._pipeline.meet(order)
 
     async def _shut_down(self) -> None:
         """The module is stopped, or did not stop in time and is ended by force: a host leaves nothing behind."""

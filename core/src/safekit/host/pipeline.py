@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from safekit.bus.messages import TakeShare
+from safekit.bus.messages import Meet, TakeShare
 from safekit.engine.actions import Phase
 from safekit.host.instances import Check, Step
 from safekit.host.watching import Watching
-from safekit_sdk import BUCKETS, SafekitError, Scope, Share, Transition
+from safekit_sdk import BUCKETS, Peer, SafekitError, Scope, Share, Transition
 
 OnStep = Callable[[Step, str, str], None]
 _STARTS: Final[dict[Phase, Scope]] = {
@@ -43,6 +43,7 @@ SHARE_S: Final = 4.0
 SETTLE_S: Final = 2.0
 """The longest that a stop in good order waits for the clients that the kernel has answered already."""
 INSPECT_S: Final = 2.0
+MEET_S: Final = 5.0
 
 
 class StartError(Exception):
@@ -59,6 +60,8 @@ class Pipeline:
         self._on_step = on_step
         self._begun: list[Step] = []
         self._on: set[Scope] = set()
+        self._met: Meet | None = None
+        """What is known of the other node of a mirror."""
         self._offered: tuple[tuple[Step, ...], list[Check]] | None = None
 
     @property
@@ -130,6 +133,10 @@ class Pipeline:
             return await self._stop(_STOPS[phase], force)
         if phase is Phase.TRANSITION:
             return await self._tell(change)
+        if phase is Phase.PAIR:
+            return await self._pair()
+        if phase is Phase.STAND_ALONE:
+            return await self._stand_alone()
         if phase is Phase.RESTART:
             return await self._restart()
         if phase is Phase.RECONFIGURE:
@@ -195,6 +202,42 @@ class Pipeline:
             raise StartError(step, trouble)
         step.started = True
         self._on_step(step, "started", "")
+        await self._introduce(step)
+
+    async def meet(self, order: Meet) -> None:
+        """The other node's resources are there now, for those here that run or will."""
+        self._met = order
+        for step in self._steps:
+            if step.started:
+                await self._introduce(step)
+
+    async def _introduce(self, step: Step) -> None:
+        if self._met is None or not step.resource.meets():
+            return
+        place = dict(self._met.places).get(step.resource.context.name, "")
+        peer = Peer(self._met.node, self._met.addresses, place)
+        trouble = await _attempt(step.resource.meet(peer), MEET_S, f"to learn of {peer.node}")
+        if trouble:
+            self._on_step(step, "warning", trouble)
+
+    async def _pair(self) -> Outcome:
+        """One that does not take it keeps the secondary from being up to date, no more."""
+        for step in self._pairing():
+            trouble = await _attempt(step.resource.pair(), MEET_S, "the pairing")
+            if trouble:
+                self._on_step(step, "warning", trouble)
+        return Outcome(ok=True)
+
+    async def _stand_alone(self) -> Outcome:
+        for step in self._pairing():
+            timeout_s = step.resource.config.start_timeout.seconds
+            trouble = await _attempt(step.resource.stand_alone(), timeout_s, "standing alone")
+            if trouble:
+                raise StartError(step, trouble)
+        return Outcome(ok=True)
+
+    def _pairing(self) -> list[Step]:
+        return [step for step in self._steps if step.started and step.resource.pairs()]
 
     async def _promote(self, step: Step) -> None:
         self._begun.append(step)
