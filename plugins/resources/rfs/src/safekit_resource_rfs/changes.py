@@ -196,3 +196,6 @@ class Entry:
     """Entries with the same inode are names of one file."""
     blocks: int
     """Allocated, of 512 bytes."""
+    born_ns: int = 0
+    """Time of birth (stx_btime), on the clock of the side that listed it; 0: the file system does not know, and the
+    time of the last change of status stands for it."""

@@ -122,7 +122,15 @@ class Durable:
 
     def with_all(self, generation: Generation) -> Durable:
         """As a secondary that has everything of this generation on its disk."""
-        return replace(self, generation=generation, up_to_date=True, paired=True, primary=False, doubt=False)
+        return replace(
+            self,
+            generation=generation,
+            up_to_date=True,
+            paired=True,
+            primary=False,
+            doubt=False,
+            marks_since=generation.id,
+        )
 
 
 def is_trusted(own: Durable, other: Durable, *, prefer_own: bool) -> bool:

@@ -1,0 +1,168 @@
+"""What the state machines ask the data path to do. Each effect with a `number` or an `id` is answered by the method
+that its docstring names; effects are performed in their order, answers may come in any."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from safekit_resource_rfs.changes import Change, Sync, SyncDirectory
+from safekit_resource_rfs.generations import Durable
+from safekit_resource_rfs.marks import Mark
+from safekit_resource_rfs.messages import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """Close the connection, then call `disconnected`."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The applications behind these tokens may be answered now, in this order."""
+
+    tokens: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Whoever was told to wait by `touch` asks again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Make it durable, then `stored(number)`. One at a time is asked for. A disk that refuses: `store_failed(text)`."""
+
+    number: int
+    durable: Durable
+
+
+@dataclass(frozen=True, slots=True)
+class AppendMarks:
+    """Append them to the log durably, then `marks_stored(number)`. One AppendMarks or ReplaceMarks at a time."""
+
+    number: int
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceMarks:
+    """The log holds these and nothing else, durably; then `marks_stored(number)`."""
+
+    number: int
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SyncAll:
+    """syncfs of the replicated directory, in the pool; then `synced_all(number, errno)`."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """At once, before the next effect; then `applied(seq, errno, text)`. Not for syncs."""
+
+    seq: int
+    change: Change
+    aside: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StartSync:
+    """Of what is applied now, in the pool; then `synced(seq, errno)`."""
+
+    seq: int
+    change: Sync | SyncDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetSlots:
+    """No file is bound any more. The first change after it may bind them anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveMarks:
+    """compare.resolve of the marks, in the pool; then `marks_resolved(number, directories)`."""
+
+    number: int
+    everything: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListHere:
+    """List the own directory, as messages.List says; then `listed(id, errno, entries, last)`. `at_once`: before
+    anything else, on the thread that executes; else in the pool."""
+
+    id: int
+    path: bytes
+    after: bytes
+    names: tuple[bytes, ...]
+    at_once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChecksumHere:
+    """In the pool; then `checksummed(id, errno, digests)`."""
+
+    id: int
+    path: bytes
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadHere:
+    """Then `data_read(id, errno, extents)`: what is data in the range, as (offset, bytes), in order; the rest is hole or
+    behind the end. `at_once` as of ListHere."""
+
+    id: int
+    path: bytes
+    offset: int
+    length: int
+    at_once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class XattrsHere:
+    """At once; then `xattrs_read(id, errno, values)`, a mapping of names to values."""
+
+    id: int
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """For the log and the engine: what happened, in a word that C's code branches on, and in a sentence."""
+
+    event: str
+    text: str
+
+
+Effect: TypeAlias = (
+    Send
+    | Disconnect
+    | Release
+    | Wake
+    | Store
+    | AppendMarks
+    | ReplaceMarks
+    | SyncAll
+    | Apply
+    | StartSync
+    | ForgetSlots
+    | ResolveMarks
+    | ListHere
+    | ChecksumHere
+    | ReadHere
+    | XattrsHere
+    | Report
+)
