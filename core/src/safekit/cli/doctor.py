@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import textwrap
 import time
 from typing import Annotated, Any, Final
 
@@ -11,7 +12,7 @@ import typer
 
 from safekit.cli.ask import ask
 from safekit.cli.options import Output
-from safekit.cli.output import ExitCode, Format, plain, show
+from safekit.cli.output import ExitCode, Format, console, plain, show
 from safekit.diagnosis import ClusterFacts, Report, Severity, diagnose
 from safekit.settings import Settings
 from safekit_sdk import ConfigError, PeerError
@@ -40,8 +41,11 @@ def doctor(
 
 
 def _gathered(module: str) -> ClusterFacts:
+    from safekit.daemon.aftermath import lock_holder
+
+    may_answer = lock_holder(Settings().run / "safekitd.lock")
     try:
-        ask("ping", timeout_s=ANSWER_S)
+        ask("ping", timeout_s=ANSWER_S if may_answer else 0.0)
     except (PeerError, TimeoutError):
         return _alone(module)
     args = {"module": module or None, "timeout_s": NODE_S}
@@ -61,15 +65,19 @@ def _alone(module: str) -> ClusterFacts:
 
 def _text(report: Report) -> Any:
     from rich.console import Group
-    from rich.padding import Padding
 
+    width = console().width
     parts: list[Any] = []
     for one in report.findings:
         colour = _COLOURS[one.severity]
         parts.append(f"[{colour}]{one.severity.upper()}[/{colour}] [bold]{plain(one.where)}[/bold]: {plain(one.what)}")
-        parts.append(Padding(f"{plain(one.why)}\n[green]to do:[/green] {plain(one.mend)}", (0, 0, 0, 4), expand=False))
+        parts += [plain(_indented(one.why, width)), plain(_indented(f"to do: {one.mend}", width))]
     parts += [f"not looked at: {plain(sentence)}" for sentence in report.not_looked_at]
     return Group(*parts, _summary(report))
+
+
+def _indented(text: str, width: int) -> str:
+    return textwrap.fill(text, width, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _summary(report: Report) -> str:

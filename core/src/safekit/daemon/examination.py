@@ -27,7 +27,7 @@ from safekit.diagnosis.facts import (
     PeerFacts,
     ProcessFacts,
 )
-from safekit_sdk import ConfigError, SafekitError
+from safekit_sdk import ConfigError, PeerError, SafekitError
 
 if TYPE_CHECKING:
     from safekit.daemon.daemon import Daemon
@@ -95,7 +95,8 @@ class Examination:
         except TimeoutError:
             return NodeAnswer(node=node, trouble=f"no answer within {args.timeout_s:g} s")
         except SafekitError as error:
-            return NodeAnswer(node=node, trouble=str(error.message)[:4000])
+            silent = isinstance(error, PeerError)
+            return NodeAnswer(node=node, trouble="" if silent else error.message[:4000])
 
     async def _asked(self, node: str, args: ExamineArgs) -> NodeAnswer:
         asked = FactsArgs(module=args.module)

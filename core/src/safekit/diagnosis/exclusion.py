@@ -14,7 +14,10 @@ STOPS_AT: Final = 0.5
 FENCED_AFTER: Final = 0.2
 """Parts of a lease: how often it is renewed; how long after the last renewal the forced stop begins; how long that has
 before the node is reset. As the engine has them (ADR 8)."""
-ADD_WITNESS: Final = "add a witness on a third machine: docs/how-to/witness.md"
+ADD_WITNESS: Final = (
+    "a witness: `safekit-witness` on a third machine, then `witness: {lease: …}` in the module file (how-to: Add a "
+    "witness)"
+)
 
 
 def check_witnesses(cluster: ClusterFacts) -> Iterator[Finding]:
@@ -63,14 +66,15 @@ def _without_witness(name: str, module: ModuleFacts) -> Finding:
             name="no-witness-fenced",
             what="there is no witness, and isolation is 'availability'; the fence device decides",
             why="when only the network between the nodes fails, the one that is quicker cuts the other's power",
-            mend=f"nothing has to be done. To keep both nodes up in that case, {ADD_WITNESS}",
+            mend=f"nothing has to be done. To keep both nodes up in that case: {ADD_WITNESS}",
             module=name,
         )
     return Finding(
         severity=WARNING,
         name="no-witness-availability",
         what="there is no witness, and isolation is 'availability'",
-        why="when only the network between the nodes fails both run the module, and of what both wrote one part counts",
+        why="when only the network between the nodes fails both run the module and write; in the end one of them loses "
+        "what it wrote",
         mend=ADD_WITNESS,
         module=name,
     )
@@ -94,7 +98,7 @@ def _not_exclusive(name: str, module: ModuleFacts, witness: WitnessFacts) -> Fin
         what=f"the witness '{witness.plugin}' does not exclude two primaries",
         why="it sees that a node is isolated; when only the network between the nodes fails, both reach it and both run"
         + (", until the step `fence` has cut one" if module.has_fence else ""),
-        mend="a witness that gives one lease, `lease` or `etcd`: docs/how-to/witness.md",
+        mend="a witness that gives one lease, `lease` or `etcd` (how-to: Add a witness)",
         module=name,
     )
 
@@ -148,7 +152,7 @@ def _no_way_out(node: str, lease_s: float) -> Finding:
         what="there is no hardware watchdog, and SAFEKIT_SELF_FENCE is 'none'",
         why=f"a forced stop has {span(FENCED_AFTER * lease_s)}; what then still runs (it hangs in the kernel, on a "
         "dead disk) goes on running, and after the lease the other node runs it too",
-        mend="SAFEKIT_SELF_FENCE=reboot in the environment of safekitd, or a watchdog: docs/how-to/witness.md",
+        mend="SAFEKIT_SELF_FENCE=reboot in the environment of safekitd, or a watchdog (how-to: Add a witness)",
         nodes=(node,),
     )
 

@@ -128,7 +128,7 @@ def check_limits(cluster: ClusterFacts) -> Iterator[Finding]:
                 "memory-not-locked",
                 facts,
                 "safekitd's memory is not locked: it was not granted",
-                "`LimitMEMLOCK=infinity` in its unit: docs/how-to/real-servers.md",
+                "`LimitMEMLOCK=infinity` in its unit (how-to: On real servers)",
             )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from safekit.diagnosis.facts import ClusterFacts, ModuleFacts
-from safekit.diagnosis.finding import ALARM, NOTE, WARNING, Finding, span, times
+from safekit.diagnosis.finding import ALARM, NOTE, WARNING, Finding, span
 
 ByNode = dict[str, ModuleFacts]
 PRIMARY: Final = frozenset({"ALONE", "PRIM"})
@@ -21,7 +21,7 @@ def check_twice(cluster: ClusterFacts) -> Iterator[Finding]:
                 severity=ALARM,
                 name="runs-twice",
                 what=f"it runs on {' and '.join(running)}",
-                why="both write, and of what both wrote one part counts",
+                why="both write; in the end one of them loses what it wrote",
                 mend="mend the network between them: one stops by itself then. To choose now: "
                 f"`safekit module stop {name} --on {running[-1]}`, or the other",
                 nodes=running,
@@ -62,7 +62,7 @@ def _nowhere(name: str, wanted: ByNode) -> Finding:
         name="runs-nowhere",
         what=f"it is started and runs nowhere{' yet' if under_way else ''} ({said})",
         why="it serves nobody",
-        mend=f"docs/how-to/at-3-am.md has each of these sentences; `safekit why {name}` has the reason",
+        mend=f"`safekit why {name} --on {next(iter(wanted))}` has the reason; how-to: At 3 a.m., what ends each state",
         nodes=tuple(wanted),
         module=name,
     )
@@ -260,16 +260,19 @@ def _last_server(name: str, node: str) -> Finding:
 
 
 def check_history(cluster: ClusterFacts) -> Iterator[Finding]:
+    """One finding for a module on a node, with its last alarm: the commands show the others."""
     for facts in cluster.answered:
-        for alarm in facts.alarms:
+        for module in dict.fromkeys(alarm.module for alarm in facts.alarms):
+            alarms = [alarm for alarm in facts.alarms if alarm.module == module]
+            last = min(alarms, key=lambda alarm: alarm.last_s)
+            count = sum(alarm.count for alarm in alarms)
+            log = f"`safekit log {module} --on {facts.node}`".replace("  ", " ")
             yield Finding(
                 severity=WARNING,
                 name="alarm-lately",
-                what=f"an alarm {times(alarm.count)} within a day, last {span(alarm.last_s)} ago: {alarm.text}",
+                what=f"{count} alarm{'s' * (count > 1)} within a day, the last {span(last.last_s)} ago: {last.text}",
                 why="it may have passed; who was not there should know",
-                mend=f"`safekit why {alarm.module} --on {facts.node}`, `safekit log {alarm.module} --on {facts.node}`"
-                if alarm.module
-                else f"`safekit log --on {facts.node}`",
+                mend=f"`safekit why {module} --on {facts.node}`, and {log}" if module else log,
                 nodes=(facts.node,),
-                module=alarm.module,
+                module=module,
             )

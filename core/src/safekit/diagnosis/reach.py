@@ -69,7 +69,7 @@ def _unreachable(answer: NodeAnswer, *, alive: bool) -> Finding:
     return Finding(
         severity=ALARM,
         name="node-unreachable",
-        what=f"{answer.node} does not answer: {answer.trouble}",
+        what=f"it does not answer{f' ({answer.trouble})' if answer.trouble else ''}",
         why=why,
         mend=f"on {answer.node}: `safekit doctor` says whether safekitd runs there and why not; if it does, look at "
         "the network",
