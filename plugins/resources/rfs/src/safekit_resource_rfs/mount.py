@@ -3,43 +3,110 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from concurrent.futures import Executor
 from pathlib import Path
 
-from safekit_resource_rfs.cover import Cover
+from safekit_resource_rfs.cover import NOTICE_NAME, Cover
 from safekit_resource_rfs.filesystem import Filesystem
 from safekit_resource_rfs.fuse import mounting
+from safekit_resource_rfs.fuse.protocol import ROOT_ID
 from safekit_resource_rfs.fuse.session import Session
 from safekit_resource_rfs.recorder import Recorder
 
 
 class Mount:
-    """Made by `open`; all methods are for the thread of the event loop."""
+    """Made by `open`; all methods are for the thread of the event loop. The pool must not be shared with what can wait
+    for this mount."""
 
-    def __init__(self, directory: Path, root_fd: int, session: Session, pool: Executor) -> None:
+    def __init__(self, directory: Path, root_fd: int, device_fd: int, pool: Executor, *, is_writeback: bool) -> None:
         self.directory = directory
         self.root_fd = root_fd
         """The real directory, below the mount. Closed by `close`."""
-        self._session = session
         self._pool = pool
+        self._next_id = ROOT_ID + 1
         self._filesystem: Filesystem | None = None
+        self._cover = Cover(root_fd, b"", self._take_id())
+        self._session = Session(device_fd, self._cover.handlers, is_writeback=is_writeback)
 
     @classmethod
     async def open(cls, directory: Path, notice: bytes, pool: Executor, *, is_writeback: bool = False) -> Mount:
         """Detach what a killed data path left, and mount the cover. `notice` is the text of README.safekit."""
+        mounting.detach_dead(directory)
+        root_fd = mounting.open_directory(directory)
+        try:
+            device_fd = mounting.mount(directory, "safekit-rfs")
+        except BaseException:
+            os.close(root_fd)
+            raise
+        mount = cls(directory, root_fd, device_fd, pool, is_writeback=is_writeback)
+        mount._cover_with(notice)
+        await mount._session.started
+        return mount
+
+    def _take_id(self) -> int:
+        self._next_id += 1
+        return self._next_id - 1
 
     async def serve(self, recorder: Recorder) -> None:
         """Show the real directory. The replica must not modify it from now on."""
+        covered = self._cover.notice_id
+        self._filesystem = Filesystem(self.root_fd, recorder, self._pool, self._next_id)
+        self._session.handlers = self._filesystem.handlers
+        await self._run(self._forget, [(ROOT_ID, [NOTICE_NAME]), (covered, [])])
 
     async def cover(self, notice: bytes) -> None:
         """Hide the real directory: what is not answered yet answers EIO, files that are open answer ESTALE. The real
         directory is quiet as soon as this is called; it returns when the kernel has forgotten what it knew."""
+        known = [(ROOT_ID, [NOTICE_NAME]), (self._cover.notice_id, [])]
+        if self._filesystem:
+            known += self._filesystem.known
+            self._next_id = self._filesystem.next_id
+            self._filesystem.close()
+            self._filesystem = None
+        self._cover_with(notice)
+        self._session.refuse_pending(errno.EIO)
+        await self._run(self._forget, known)
+
+    def _cover_with(self, notice: bytes) -> None:
+        self._cover = Cover(self.root_fd, notice, self._take_id())
+        self._session.handlers = self._cover.handlers
+
+    def _forget(self, known: list[tuple[int, list[bytes]]]) -> None:
+        """Names first, and twice: an answer that was under way can have come in between."""
+        for _ in range(2):
+            for name in [name for node_id, names in known if node_id == ROOT_ID for name in names]:
+                self._session.invalidate_entry(ROOT_ID, name)
+            for node_id, _ in known:
+                self._session.invalidate_inode(node_id)
+
+    async def _run(self, call: object, *arguments: object) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._pool, call, *arguments)  # type: ignore[arg-type]
+
+    def flush_times(self) -> None:
+        """Record the times of modification that are still due, before the stream ends."""
+        if self._filesystem:
+            self._filesystem.flush_times()
 
     def forget_slots(self) -> None:
         """The peer's slots are gone (a new connection): bind anew before the next write."""
+        if self._filesystem:
+            self._filesystem.forget_slots()
 
     async def close(self, *, lazy: bool = False) -> None:
         """Unmount. OSError EBUSY when somebody uses it, unless lazy; nothing has changed then."""
+        if not self.ended.done():
+            await asyncio.get_running_loop().run_in_executor(
+                self._pool, lambda: mounting.unmount(self.directory, lazy=lazy)
+            )
+        if self._filesystem:
+            self._filesystem.close()
+            self._filesystem = None
+        self._session.close()
+        if self.root_fd >= 0:
+            os.close(self.root_fd)
+            self.root_fd = -1
 
     @property
     def ended(self) -> asyncio.Future[None]:

@@ -1,0 +1,273 @@
+"""What the recorder is told: marks before a modification, slots for files that are written, times a little later."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from functools import partial
+from typing import Final
+
+from safekit_resource_rfs import local, syscalls
+from safekit_resource_rfs.changes import MAX_PATH_BYTES, SLOTS, Bind, Change, SetAttributes, Unbind
+from safekit_resource_rfs.fuse.session import Request, Wait
+from safekit_resource_rfs.marks import WHOLE, ZONE_BYTES, Place
+from safekit_resource_rfs.recorder import Recorder
+from safekit_resource_rfs.tree import Directory, Node, Tree
+
+TIMES_DELAY_S: Final = 0.1
+"""Until the time of the last modification is recorded."""
+_MAX_SEARCHES: Final = 3
+_MAX_ZONES: Final = 64
+"""Of one modification that are marked one by one."""
+
+
+class Recording:
+    """Of one serving file system. Nothing is recorded of nodes without a name."""
+
+    def __init__(self, tree: Tree, recorder: Recorder) -> None:
+        self._tree = tree
+        self._recorder = recorder
+        self._loop = asyncio.get_running_loop()
+        self._slots: dict[Node, None] = {}
+        """Nodes with a slot, oldest first."""
+        self._free = list(range(SLOTS - 1, 0, -1))
+        self._dirty: dict[Node, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    # Before
+
+    def touch(self, *places: Place) -> None:
+        """Raises Wait when the request is to be done again, or OSError when nothing may be modified."""
+        waiting = self._recorder.touch(*places)
+        if waiting is not None:
+            raise Wait(waiting)
+
+    def touch_entries(self, *directories: Directory) -> None:
+        self.touch(*[self._place(directory) for directory in directories])
+
+    def touch_names(self, moved: Sequence[tuple[Node | None, Directory]], *directories: Directory) -> None:
+        """Before nodes get names in other directories: all of each is marked there."""
+        places = [self._place(directory) for directory in dict.fromkeys(directories)]
+        for node, target in moved:
+            if isinstance(node, Directory):
+                places.append(Place(self._handle(node), 0, WHOLE))
+            elif node is not None:
+                places.append(Place(self._handle(target), node.inode, WHOLE))
+        self.touch(*places)
+
+    def touch_attributes(self, node: Node) -> None:
+        """Those of the node itself: they stand in the directory that has it, the root's in the root."""
+        directory = node.parent or (node if isinstance(node, Directory) else None)
+        if directory is not None:
+            self.touch(self._place(directory))
+
+    def touch_data(self, node: Node, offset: int, length: int) -> None:
+        """A negative length: to the end of whatever is there."""
+        if node.parent is None:
+            return
+        handle = self._handle(node.parent)
+        first, last = offset // ZONE_BYTES, (offset + max(length, 1) - 1) // ZONE_BYTES
+        if length < 0 or last - first >= _MAX_ZONES:
+            self.touch(Place(handle, node.inode, WHOLE))
+        elif first == last:
+            self.touch(Place(handle, node.inode, first))
+        else:
+            self.touch(*[Place(handle, node.inode, zone) for zone in range(first, last + 1)])
+
+    def _place(self, directory: Directory) -> Place:
+        return Place(self._handle(directory))
+
+    def _handle(self, directory: Directory) -> bytes:
+        if not directory.handle:
+            directory.handle = syscalls.handle_of(self._tree.open(directory))
+        return directory.handle
+
+    def path(self, node: Node) -> bytes | None:
+        """OSError ENAMETOOLONG when it has become longer than a change can say."""
+        return self._limited(self._tree.path(node))
+
+    def path_in(self, directory: Directory, name: bytes) -> bytes:
+        parent = self._tree.path(directory)
+        if parent is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        path = parent + b"/" + name if parent else name
+        self._limited(path)
+        return path
+
+    @staticmethod
+    def _limited(path: bytes | None) -> bytes | None:
+        if path is not None and len(path) > MAX_PATH_BYTES:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        return path
+
+    # After
+
+    def note(self, change: Change) -> None:
+        """A change that is not the last of its request."""
+        self._recorder.record(change, None)
+
+    def finish(self, request: Request, change: Change, payload: bytes = b"") -> None:
+        """The last change: the request is answered when the recorder says so."""
+        if self._recorder.record(change, partial(request.reply, payload)):
+            request.reply(payload)
+        else:
+            request.hold()
+
+    # Slots
+
+    def slot(self, node: Node) -> int:
+        """Bind one if the file has none. The path is known to be short enough."""
+        if node.slot:
+            node.is_recent = True
+            return node.slot
+        path = self._tree.path(node)
+        assert path is not None
+        slot = self.take_slot(node)
+        self.note(Bind(slot, path))
+        return slot
+
+    def take_slot(self, node: Node) -> int:
+        """For a change that binds it itself."""
+        if not self._free:
+            self._evict()
+        node.slot = self._free.pop()
+        self._slots[node] = None
+        return node.slot
+
+    def _evict(self) -> None:
+        node = next(iter(self._slots))
+        del self._slots[node]
+        self._free.append(node.slot)
+        node.slot = 0
+
+    def release(self, node: Node) -> None:
+        if node.slot:
+            self.note(Unbind(node.slot))
+            del self._slots[node]
+            self._free.append(node.slot)
+            node.slot = 0
+
+    def forget_slots(self) -> None:
+        while self._slots:
+            self._evict()
+
+    # Times
+
+    def defer_times(self, *nodes: Node) -> None:
+        """Their times of modification have changed: record them soon."""
+        for node in nodes:
+            if not node.is_dirty:
+                node.is_dirty = True
+                self._dirty[node] = None
+        if self._timer is None and self._dirty:
+            self._timer = self._loop.call_later(TIMES_DELAY_S, self.flush_times)
+
+    def flush_times(self) -> None:
+        """All that are due."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        for node in list(self._dirty):
+            self.flush_time(node)
+
+    def flush_time(self, node: Node) -> None:
+        if not node.is_dirty:
+            return
+        node.is_dirty = False
+        del self._dirty[node]
+        try:
+            self._record_time(node)
+        except Wait as wait:
+            asyncio.ensure_future(wait.awaitable).add_done_callback(partial(self._again, node))
+        except OSError:
+            pass  # the replication is broken off; the marks lead to the difference
+        if self._tree.is_unused(node):
+            self.drop(node)
+
+    def _again(self, node: Node, waited: asyncio.Future[None]) -> None:
+        if not waited.cancelled() and waited.exception() is None and node.id in self._tree.nodes:
+            self.defer_times(node)
+
+    def _record_time(self, node: Node) -> None:
+        path = self._tree.path(node)
+        if path is None or len(path) > MAX_PATH_BYTES:
+            return
+        self.touch_attributes(node)
+        self.note(SetAttributes(path, mtime_ns=self.status(node).st_mtime_ns))
+
+    # Nodes
+
+    def status(self, node: Node) -> os.stat_result:
+        if node.fd >= 0:
+            return os.fstat(node.fd)
+        return local.status(*self.place(node))
+
+    def place(self, node: Node) -> tuple[int, bytes]:
+        """The directory's descriptor and the name, or the node's own descriptor and no name."""
+        if node.parent is not None:
+            return self._tree.open(node.parent), node.name
+        if node.fd < 0:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return node.fd, b""
+
+    def drop(self, node: Node) -> None:
+        """It is unused."""
+        for gone in self._tree.drop(node):
+            self.release(gone)
+
+    def find_name(self, node: Node, pool: Executor) -> None:
+        """Raise Wait for a search through the whole directory, for a file whose known names are gone while it has others:
+        it was open when they were removed, and is now modified."""
+        raise Wait(self._search(node, pool))
+
+    async def _search(self, node: Node, pool: Executor) -> None:
+        for _ in range(_MAX_SEARCHES):
+            path = await self._loop.run_in_executor(pool, find_inode, self._tree.root.fd, node.inode)
+            if not node.is_astray or os.fstat(node.fd).st_nlink == 0:
+                node.is_astray = False
+                return
+            if path is not None and self._learn(node, path.split(b"/")):
+                return
+        raise OSError(errno.EIO, "a file's other names are not found")
+
+    def _learn(self, node: Node, names: list[bytes]) -> bool:
+        """Give the node the name that was found, if it still stands there."""
+        directory = self._tree.root
+        for name in names:
+            try:
+                status = local.status(self._tree.open(directory), name)
+            except OSError:
+                return False
+            found = self._tree.look_up(directory, name, status)
+            found.lookups -= 1  # the kernel knows nothing of this
+            if isinstance(found, Directory):
+                directory = found
+        if found is node:
+            self._tree.unpin(node)
+        return found is node
+
+    def close(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._dirty.clear()
+
+
+def find_inode(root_fd: int, inode: int) -> bytes | None:
+    """A path of the file beneath the root; for the pool."""
+    waiting = [b""]
+    while waiting:
+        path = waiting.pop()
+        try:
+            with os.scandir(b"/proc/self/fd/%d/%s" % (root_fd, path)) as entries:
+                for entry in entries:
+                    below = path + b"/" + entry.name if path else entry.name
+                    if entry.inode() == inode:
+                        return below
+                    if entry.is_dir(follow_symlinks=False) and below != local.RESERVED:
+                        waiting.append(below)
+        except OSError:
+            continue  # gone meanwhile
+    return None
