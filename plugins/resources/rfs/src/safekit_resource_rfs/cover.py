@@ -16,7 +16,16 @@ from safekit_resource_rfs.fuse.session import Handler, Request
 NOTICE_NAME: Final = b"README.safekit"
 _VALID_S: Final = 0
 _REFUSED: Final = (
-    *(Opcode.SETATTR, Opcode.SYMLINK, Opcode.MKNOD, Opcode.MKDIR, Opcode.UNLINK, Opcode.RMDIR, Opcode.RENAME, Opcode.LINK),
+    *(
+        Opcode.SETATTR,
+        Opcode.SYMLINK,
+        Opcode.MKNOD,
+        Opcode.MKDIR,
+        Opcode.UNLINK,
+        Opcode.RMDIR,
+        Opcode.RENAME,
+        Opcode.LINK,
+    ),
     *(Opcode.WRITE, Opcode.SETXATTR, Opcode.REMOVEXATTR, Opcode.FALLOCATE, Opcode.RENAME2),
 )
 _REGULAR, _DIRECTORY = 8, 4
@@ -55,7 +64,7 @@ class Cover:
         mode = stat.S_IFDIR | 0o555 if is_root else stat.S_IFREG | 0o444
         size = 0 if is_root else len(self._notice)
         inode = os.fstat(self._root_fd).st_ino if is_root else node_id
-        fields = {name: self._made_ns for name in ("st_atime_ns", "st_mtime_ns", "st_ctime_ns")}
+        fields = dict.fromkeys(("st_atime_ns", "st_mtime_ns", "st_ctime_ns"), self._made_ns)
         fields |= {"st_blocks": (size + 511) // 512, "st_blksize": 4096, "st_rdev": 0}
         return os.stat_result((mode, inode, 0, 2 if is_root else 1, 0, 0, size, 0, 0, 0), fields)
 

@@ -8,7 +8,6 @@ import stat
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from functools import partial
 from typing import Final
 
 from safekit_resource_rfs import local, syscalls

@@ -2,39 +2,211 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from collections.abc import Callable
+from typing import Any, Final
 
-from safekit_resource_rfs.changes import Change, Entry, Sync, SyncDirectory
+from safekit_resource_rfs import beneath, local, syscalls
+from safekit_resource_rfs.aside import Aside as Aside
+from safekit_resource_rfs.beneath import Beneath
+from safekit_resource_rfs.changes import (
+    SLOTS,
+    Allocate,
+    Bind,
+    Change,
+    MakeDirectory,
+    MakeFile,
+    MakeLink,
+    MakeNode,
+    MakeSymlink,
+    Remove,
+    RemoveXattr,
+    Rename,
+    Resize,
+    SetAttributes,
+    SetXattr,
+    Sync,
+    SyncDirectory,
+    Unbind,
+    Write,
+)
+from safekit_resource_rfs.survey import Survey
+
+_PERMISSIONS: Final = 0o777
+_SPECIAL: Final = frozenset({stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK})
 
 
-class Aside:
-    """Keeps the version that a path had, below `.safekit-rfs/aside/<label>/`, before it is changed for the first time."""
+class Replica(Survey):
+    """All methods raise OSError: EINVAL for what no primary would send. `apply` and `sync` are for one thread."""
 
-    def __init__(self, root_fd: int, label: str) -> None: ...
-
-
-class Replica:
-    """All methods raise OSError. Not for several threads, except what `sync` returns."""
-
-    def __init__(self, root_fd: int, aside: Aside | None = None) -> None: ...
+    def __init__(self, root_fd: int, aside: Aside | None = None) -> None:
+        super().__init__(root_fd)
+        self._aside = aside
+        self._beneath = Beneath(root_fd)
+        self._slots: dict[int, int] = {}
+        """Descriptors by slot."""
+        self._appliers: dict[type[Any], Callable[[Any], None]] = {
+            Bind: self._bind,
+            Unbind: self._unbind,
+            Write: self._write,
+            Resize: self._resize,
+            Allocate: self._allocate,
+            MakeFile: self._make_file,
+            MakeDirectory: self._make_directory,
+            MakeNode: self._make_node,
+            MakeSymlink: self._make_symlink,
+            MakeLink: self._make_link,
+            Remove: self._remove,
+            Rename: self._rename,
+            SetAttributes: self._set_attributes,
+            SetXattr: self._set_xattr,
+            RemoveXattr: self._remove_xattr,
+        }
 
     def apply(self, change: Change, *, keep_aside: bool = False) -> None:
-        """Not for Sync and SyncDirectory."""
+        """Not for Sync and SyncDirectory. With `keep_aside` what it replaces is kept first."""
+        if keep_aside and self._aside:
+            self._aside.keep(self._beneath, change)
+        self._appliers[type(change)](change)
 
     def sync(self, change: Sync | SyncDirectory) -> Callable[[], None]:
         """To be called at the change's position; what it returns blocks until the disk has it, and is for the pool."""
-
-    def list_directory(self, path: bytes) -> list[Entry]: ...
-
-    def checksum(self, path: bytes, offset: int, length: int) -> bytes:
-        """BLAKE2b of 16 bytes; shorter at the end of the file."""
-
-    def handle(self, path: bytes) -> bytes: ...
-
-    def path(self, handle: bytes) -> bytes | None:
-        """Where the directory or file is now; None: nowhere beneath the root."""
+        if isinstance(change, Sync):
+            fd = os.dup(self._file(change.slot))
+            return lambda: _call_and_close(os.fdatasync if change.data_only else os.fsync, fd)
+        beneath.components(change.path)
+        fd = syscalls.open_beneath(self._root_fd, change.path, os.O_RDONLY | os.O_DIRECTORY)
+        return lambda: _call_and_close(os.fsync, fd)
 
     def forget_slots(self) -> None:
         """Close all files: the connection is new."""
+        for fd in self._slots.values():
+            os.close(fd)
+        self._slots.clear()
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self.forget_slots()
+        self._beneath.close()
+
+    # Data
+
+    def _file(self, slot: int) -> int:
+        fd = self._slots.get(slot)
+        if fd is None:
+            raise OSError(errno.EBADF, f"slot {slot} means no file")
+        return fd
+
+    def _hold(self, slot: int, fd: int) -> None:
+        if not 0 < slot < SLOTS:
+            os.close(fd)
+            raise OSError(errno.EINVAL, f"slot {slot} is out of range")
+        if slot in self._slots:
+            os.close(self._slots[slot])
+        self._slots[slot] = fd
+
+    def _bind(self, change: Bind) -> None:
+        flags = os.O_RDWR | os.O_NOATIME
+        try:
+            fd = beneath.open_regular(self._root_fd, change.path, flags)
+        except PermissionError:  # immutable
+            fd = beneath.open_regular(self._root_fd, change.path, flags & ~os.O_RDWR)
+        self._hold(change.slot, fd)
+
+    def _unbind(self, change: Unbind) -> None:
+        fd = self._slots.pop(change.slot, None)
+        if fd is not None:
+            os.close(fd)
+
+    def _write(self, change: Write) -> None:
+        fd, position = self._file(change.slot), change.offset
+        data = memoryview(change.data)
+        while data:
+            written = os.pwrite(fd, data, position)
+            position += written
+            data = data[written:]
+
+    def _resize(self, change: Resize) -> None:
+        os.ftruncate(self._file(change.slot), change.size)
+
+    def _allocate(self, change: Allocate) -> None:
+        syscalls.fallocate(self._file(change.slot), change.mode, change.offset, change.length)
+
+    # Names
+
+    def _make_file(self, change: MakeFile) -> None:
+        directory_fd, name = self._beneath.name(change.path)
+        fd = local.make_file(directory_fd, name, change.mode & _PERMISSIONS)
+        self._hold(change.slot, fd)
+        _own((directory_fd, name), change)
+
+    def _make_directory(self, change: MakeDirectory) -> None:
+        directory_fd, name = self._beneath.name(change.path)
+        os.mkdir(name, change.mode & _PERMISSIONS, dir_fd=directory_fd)
+        _own((directory_fd, name), change)
+
+    def _make_node(self, change: MakeNode) -> None:
+        directory_fd, name = self._beneath.name(change.path)
+        if stat.S_IFMT(change.mode) not in _SPECIAL:
+            raise OSError(errno.EINVAL, "not the mode of a special file", change.path)
+        os.mknod(name, change.mode & ~0o7000, change.device, dir_fd=directory_fd)
+        _own((directory_fd, name), change)
+
+    def _make_symlink(self, change: MakeSymlink) -> None:
+        directory_fd, name = self._beneath.name(change.path)
+        os.symlink(change.target, name, dir_fd=directory_fd)
+        local.set_owner(directory_fd, name, change.uid, change.gid)
+
+    def _make_link(self, change: MakeLink) -> None:
+        old_fd, old = self._beneath.name(change.existing)
+        new_fd, new = self._beneath.name(change.path)
+        os.link(old, new, src_dir_fd=old_fd, dst_dir_fd=new_fd, follow_symlinks=False)
+
+    def _remove(self, change: Remove) -> None:
+        directory_fd, name = self._beneath.name(change.path)
+        if change.is_directory:
+            os.rmdir(name, dir_fd=directory_fd)
+            self._beneath.forget(change.path)
+        else:
+            os.unlink(name, dir_fd=directory_fd)
+
+    def _rename(self, change: Rename) -> None:
+        old_fd, old = self._beneath.name(change.old)
+        new_fd, new = self._beneath.name(change.new)
+        syscalls.rename(old_fd, old, new_fd, new, change.flags)
+        self._beneath.forget(change.old)
+        self._beneath.forget(change.new)
+
+    # Attributes
+
+    def _set_attributes(self, change: SetAttributes) -> None:
+        place = self._beneath.place(change.path)
+        if change.uid is not None or change.gid is not None:
+            owner = (-1 if change.uid is None else change.uid, -1 if change.gid is None else change.gid)
+            local.set_owner(*place, *owner)
+        if change.mode is not None:
+            local.set_mode(*place, stat.S_IMODE(change.mode))
+        if change.atime_ns is not None or change.mtime_ns is not None:
+            syscalls.set_times(*place, change.atime_ns, change.mtime_ns)
+
+    def _set_xattr(self, change: SetXattr) -> None:
+        local.set_xattr(*self._beneath.place(change.path), change.name, change.value)
+
+    def _remove_xattr(self, change: RemoveXattr) -> None:
+        local.remove_xattr(*self._beneath.place(change.path), change.name)
+
+
+def _own(place: tuple[int, bytes], change: MakeFile | MakeDirectory | MakeNode) -> None:
+    """Exactly this owner and mode, whatever the umask and the directory's group are."""
+    mode = stat.S_IMODE(change.mode)
+    found = local.own(*place, mode, change.uid, change.gid)
+    if stat.S_IMODE(found.st_mode) != mode:
+        local.set_mode(*place, mode)
+
+
+def _call_and_close(call: Callable[[int], None], fd: int) -> None:
+    try:
+        call(fd)
+    finally:
+        os.close(fd)

@@ -19,7 +19,20 @@ class Node:
     """A file of any kind. Without a parent it has no name that is known: it is unlinked, or its other links were never
     looked up."""
 
-    __slots__ = ("fd", "id", "inode", "is_astray", "is_dirty", "is_recent", "kind", "links", "lookups", "name", "parent", "slot")
+    __slots__ = (
+        "fd",
+        "id",
+        "inode",
+        "is_astray",
+        "is_dirty",
+        "is_recent",
+        "kind",
+        "links",
+        "lookups",
+        "name",
+        "parent",
+        "slot",
+    )
 
     def __init__(self, node_id: int, inode: int, kind: int) -> None:
         self.id = node_id
@@ -192,7 +205,7 @@ class Tree:
     # Descriptors
 
     def open(self, node: Node) -> int:
-        """A descriptor for data of a regular file, or for names in a directory; kept, and closed when others need it."""
+        """A descriptor for a regular file's data, or a directory's names; kept, and closed when others need it."""
         if node.fd >= 0:
             node.is_recent = True
             return node.fd

@@ -1,0 +1,108 @@
+"""Paths of changes, resolved beneath a real directory without following a symbolic link anywhere."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from typing import Final
+
+from safekit_resource_rfs import local, syscalls
+from safekit_resource_rfs.changes import MAX_NAME_BYTES, MAX_PATH_BYTES
+
+_MAX_DIRECTORIES: Final = 256
+"""Descriptors kept open."""
+
+
+def components(path: bytes) -> list[bytes]:
+    """OSError EINVAL or ENAMETOOLONG for what is no path of a change; the root has no components."""
+    if not path:
+        return []
+    names = path.split(b"/")
+    if len(path) > MAX_PATH_BYTES or any(len(name) > MAX_NAME_BYTES for name in names):
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
+    if b"\0" in path or any(name in (b"", b".", b"..") for name in names) or names[0] == local.RESERVED:
+        raise OSError(errno.EINVAL, "not a path of a change", path)
+    return names
+
+
+class Beneath:
+    """Not for several threads."""
+
+    def __init__(self, root_fd: int) -> None:
+        self.root_fd = root_fd
+        self._directories: dict[bytes, int] = {}
+        """By path, oldest first."""
+
+    def place(self, path: bytes) -> tuple[int, bytes]:
+        """The descriptor of the directory, and the name in it; of the root its own and no name."""
+        if not components(path):
+            return self.root_fd, b""
+        directory, _, name = path.rpartition(b"/")
+        return self.directory(directory), name
+
+    def name(self, path: bytes) -> tuple[int, bytes]:
+        """As `place`, and never the root."""
+        if not path:
+            raise OSError(errno.EINVAL, "the directory itself is meant", path)
+        return self.place(path)
+
+    def directory(self, path: bytes) -> int:
+        if not path:
+            return self.root_fd
+        fd = self._directories.get(path)
+        if fd is None:
+            fd = syscalls.open_beneath(self.root_fd, path, os.O_PATH | os.O_DIRECTORY)
+            if len(self._directories) >= _MAX_DIRECTORIES:
+                os.close(self._directories.pop(next(iter(self._directories))))
+            self._directories[path] = fd
+        return fd
+
+    def forget(self, path: bytes) -> None:
+        """The directory, if it is one, has another path now, or none; so have those below it."""
+        below = path + b"/"
+        for known in [known for known in self._directories if known == path or known.startswith(below)]:
+            os.close(self._directories.pop(known))
+
+    def close(self) -> None:
+        for fd in self._directories.values():
+            os.close(fd)
+        self._directories.clear()
+
+
+def open_regular(root_fd: int, path: bytes, flags: int) -> int:
+    """OSError EINVAL when it is no regular file. From any thread."""
+    components(path)
+    fd = syscalls.open_beneath(root_fd, path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        os.lseek(fd, 0, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            os.close(fd)
+            raise OSError(errno.EINVAL, "not a regular file", path) from None
+    return fd
+
+
+def handle_of(root_fd: int, path: bytes) -> bytes:
+    """From any thread."""
+    components(path)
+    fd = syscalls.open_beneath(root_fd, path, os.O_PATH | os.O_NOFOLLOW)
+    try:
+        return syscalls.handle_of(fd)
+    finally:
+        os.close(fd)
+
+
+def path_of(root_fd: int, handle: bytes) -> bytes | None:
+    """Where the directory with this handle is now; None: nowhere beneath the root. From any thread."""
+    with suppress(OSError):
+        fd = syscalls.open_handle(root_fd, handle, os.O_PATH)
+        try:
+            found = os.readlink(b"/proc/self/fd/%d" % fd)
+        finally:
+            os.close(fd)
+        root = os.readlink(b"/proc/self/fd/%d" % root_fd)
+        path = found[len(root) :].lstrip(b"/")
+        if found.startswith(root) and handle_of(root_fd, path) == handle:
+            return path
+    return None

@@ -1,0 +1,148 @@
+"""What a real directory has, for the comparison of both sides."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Collection
+from hashlib import blake2b
+from typing import Final
+
+from safekit_resource_rfs import beneath, local, syscalls
+from safekit_resource_rfs.changes import Entry
+
+_READ_BYTES: Final = 1 << 20
+
+
+class Survey:
+    """From any thread. All methods raise OSError; no symbolic link is followed, and what is reserved is not shown."""
+
+    def __init__(self, root_fd: int) -> None:
+        self._root_fd = root_fd
+
+    def list_directory(self, path: bytes) -> list[Entry]:
+        """In no order."""
+        fd = self._open_directory(path)
+        try:
+            names = [os.fsencode(name) for name in os.listdir(fd)]
+            found = (describe(fd, name) for name in names if path or name != local.RESERVED)
+            return [entry for entry in found if entry is not None]
+        finally:
+            os.close(fd)
+
+    def entry(self, path: bytes) -> Entry:
+        """Of this one path; its name is the last component, empty for the root."""
+        beneath.components(path)
+        directory, _, name = path.rpartition(b"/")
+        fd = self._open_directory(directory)
+        try:
+            found = describe(fd, name)
+        finally:
+            os.close(fd)
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return found
+
+    def names(self, path: bytes, inodes: Collection[int]) -> dict[int, list[bytes]]:
+        """Of these files in the directory, without looking at each."""
+        fd = self._open_directory(path)
+        found: dict[int, list[bytes]] = {}
+        try:
+            with os.scandir(fd) as entries:
+                for entry in entries:
+                    if (inode := entry.inode()) in inodes:
+                        found.setdefault(inode, []).append(os.fsencode(entry.name))
+        finally:
+            os.close(fd)
+        return found
+
+    def checksum(self, path: bytes, offset: int, length: int) -> bytes:
+        """BLAKE2b of 16 bytes, over less at the end of the file."""
+        fd = beneath.open_regular(self._root_fd, path, os.O_RDONLY | os.O_NOATIME)
+        digest = blake2b(digest_size=16)
+        try:
+            end = min(offset + length, os.fstat(fd).st_size)
+            while offset < end and (data := os.pread(fd, min(_READ_BYTES, end - offset), offset)):
+                digest.update(data)
+                offset += len(data)
+        finally:
+            os.close(fd)
+        return digest.digest()
+
+    def read(self, path: bytes, offset: int, length: int) -> list[tuple[int, bytes]]:
+        """What is data there, each with its offset; not the holes."""
+        fd = beneath.open_regular(self._root_fd, path, os.O_RDONLY | os.O_NOATIME)
+        found: list[tuple[int, bytes]] = []
+        try:
+            end = min(offset + length, os.fstat(fd).st_size)
+            while offset < end:
+                start = min(_seek(fd, offset, os.SEEK_DATA, end), end)
+                offset = min(_seek(fd, start, os.SEEK_HOLE, end), end)
+                found.extend(_read_range(fd, start, offset))
+        finally:
+            os.close(fd)
+        return found
+
+    def xattrs(self, path: bytes) -> dict[bytes, bytes]:
+        """All that are replicated."""
+        beneath.components(path)
+        directory, _, name = path.rpartition(b"/")
+        fd = self._open_directory(directory)
+        try:
+            return local.replicated_xattrs(fd, name)
+        finally:
+            os.close(fd)
+
+    def handle(self, path: bytes) -> bytes:
+        return beneath.handle_of(self._root_fd, path)
+
+    def path(self, handle: bytes) -> bytes | None:
+        """Where the directory is now; None: nowhere beneath the root."""
+        return beneath.path_of(self._root_fd, handle)
+
+    def _open_directory(self, path: bytes) -> int:
+        beneath.components(path)
+        return syscalls.open_beneath(self._root_fd, path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOATIME)
+
+
+def describe(directory_fd: int, name: bytes) -> Entry | None:
+    """None: it is gone."""
+    try:
+        found = local.status(directory_fd, name)
+        target = os.readlink(name, dir_fd=directory_fd) if stat.S_ISLNK(found.st_mode) else b""
+        xattrs = local.digest_xattrs(directory_fd, name)
+    except FileNotFoundError:
+        return None
+    return Entry(
+        name=name,
+        mode=found.st_mode,
+        uid=found.st_uid,
+        gid=found.st_gid,
+        size=found.st_size,
+        mtime_ns=found.st_mtime_ns,
+        ctime_ns=found.st_ctime_ns,
+        device=found.st_rdev,
+        target=target,
+        xattrs=xattrs,
+        links=found.st_nlink,
+        inode=found.st_ino,
+        blocks=found.st_blocks,
+    )
+
+
+def _seek(fd: int, offset: int, whence: int, end: int) -> int:
+    try:
+        return os.lseek(fd, offset, whence)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return end
+        raise
+
+
+def _read_range(fd: int, start: int, end: int) -> list[tuple[int, bytes]]:
+    found = []
+    while start < end and (data := os.pread(fd, min(_READ_BYTES, end - start), start)):
+        found.append((start, data))
+        start += len(data)
+    return found
