@@ -76,6 +76,8 @@ class Run(Message):
     cause: Name
     epoch: int
     force: bool = False
+    peer: Name = ""
+    """The other node of a mirror."""
     until_s: float | None = None
     """On the machine's monotonic clock: when the host itself has to stop a primary that a witness decides on."""
 

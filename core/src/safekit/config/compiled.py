@@ -113,6 +113,8 @@ class CompiledModule(_Compiled):
     rules: tuple[CompiledRule, ...]
     has_data: bool
     """A step replicates data."""
+    fences: bool = False
+    """A step can cut the other node off from power."""
     packages: dict[str, str]
     """The packages that the plugins came from, with their versions."""
     warnings: tuple[str, ...] = ()
@@ -144,6 +146,7 @@ class CompiledModule(_Compiled):
             isolation=IsolationPolicy(self.isolation),
             witness=self.witness.to_spec() if self.witness is not None else None,
             has_data=self.has_data,
+            fences=self.fences,
             default_primary=self.default_primary,
             boot=BootPolicy(self.boot),
             max_loops=self.max_loops,

@@ -104,9 +104,16 @@ class _Compiler:
         module = self._module(nodes, compiled_steps, compiled_checkers, book)
         entries = (*steps, *checkers, *witnesses)
         packages = {entry.package: entry.version for entry in sorted(entries, key=lambda e: e.package)}
-        data = any(issubclass(entry.cls, Resource) and entry.cls.replicates for entry in steps)
+        classes = [entry.cls for entry in steps if issubclass(entry.cls, Resource)]
+        data, fences = any(cls.replicates for cls in classes), any(cls.fences() for cls in classes)
         module = module.model_copy(
-            update={"packages": packages, "has_data": data, "remarks": remarks, "witness": compiled_witness}
+            update={
+                "packages": packages,
+                "has_data": data,
+                "fences": fences,
+                "remarks": remarks,
+                "witness": compiled_witness,
+            }
         )
         return module.model_copy(update={"signature": signature(module)})
 

@@ -176,6 +176,7 @@ class Hosts:
             cause=order.cause,
             epoch=order.epoch,
             force=order.force,
+            peer=order.peer,
             until_s=until_s,
         )
         self.send(order.module, message)

@@ -29,6 +29,8 @@ class Phase(StrEnum):
     """What replicates is told that the other node is secondary."""
     STAND_ALONE = "stand_alone"
     """What replicates is told that it may acknowledge what the other node lacks."""
+    FENCE = "fence"
+    """The other node is cut off from power, by everything here that can."""
     CLEANUP = "cleanup"
     """Force-stop everything, whatever was started by whom."""
 
@@ -49,6 +51,8 @@ class RunPipeline:
     force: bool = False
     bound_s: float = 240.0
     """A run that takes longer is a hung host."""
+    peer: str = ""
+    """The other node of a mirror."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from safekit.engine import right
+from safekit.engine import fence, right
 from safekit.engine.module import Module, Turn
 from safekit.engine.reports import ModuleReport
 
@@ -69,6 +69,8 @@ def part(turn: Turn, why: str) -> None:
         turn.set(epoch=epoch, stood_alone=epoch, alone_epoch=epoch, parting=why, parting_s=turn.now_s)
         turn.say(f"{why}: it is to stand alone", "part", severity="warning", epoch=str(epoch))
         turn.publish()
+    if m.spec.has_data and not turn.peer.alive and right.witness_of(m) is None and fence.is_first(turn):
+        return
     if not m.spec.has_data or _is_agreed(turn):
         turn.set(parting="", swapped_back=False)
         turn.begin("left", why, severity="warning")

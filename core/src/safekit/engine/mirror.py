@@ -9,7 +9,7 @@ While they do not hear each other, the witness decides (`right`), or where there
 
 from __future__ import annotations
 
-from safekit.engine import commands, data, meeting, progress, right
+from safekit.engine import commands, data, fence, meeting, progress, right
 from safekit.engine.actions import Meet
 from safekit.engine.module import HostState, Turn
 from safekit.engine.reports import ModuleReport, Readiness
@@ -19,6 +19,7 @@ from safekit.engine.transitions import ALONE, PRIM, SECOND, WAIT
 
 def decide(turn: Turn) -> None:
     right.begin_turn(turn)
+    fence.forget(turn)
     _acknowledge(turn)
     if not right.enforce(turn):
         _decide(turn)
@@ -38,6 +39,7 @@ def _introduce(turn: Turn) -> None:
 def _decide(turn: Turn) -> None:
     """Begin what the facts call for; while a run is under way nothing, unless it must not go on."""
     if turn.m.run is not None:
+        turn.wants_lease = turn.m.run.row.name == fence.ROW and turn.m.state is SECOND
         meeting.break_off(turn)
         return
     if progress.stop_or_start(turn):
@@ -315,6 +317,8 @@ def _lost_primary(turn: Turn) -> None:
         turn.begin("wait", f"{peer.node} was lost, but {obstacle}", "unfit", severity="alarm", facts=facts)
     elif right.witness_of(turn.m) is not None:
         _take_over_by_witness(turn, facts)
+    elif turn.m.spec.fences:
+        _take_over_by_fence(turn, facts)
     elif turn.m.spec.isolation is IsolationPolicy.AVAILABILITY:
         turn.begin(
             "takeover",
@@ -335,6 +339,19 @@ def _lost_primary(turn: Turn) -> None:
         )
 
 
+def _take_over_by_fence(turn: Turn, facts: dict[str, str]) -> None:
+    peer = turn.peer
+    fence.yield_first(turn)
+    if fence.is_first(turn):
+        if turn.m.run is None and not turn.m.reason.startswith(peer.node):
+            turn.be(
+                SECOND, Readiness.READY, f"{peer.node} is silent; it is fenced, if it does not come first", "silence"
+            )
+    else:
+        why = f"{peer.node} was silent for {peer.silent_s:.2f} s on every network, and is fenced"
+        turn.begin("takeover", why, severity="warning", facts=facts)
+
+
 def _take_over_by_witness(turn: Turn, facts: dict[str, str]) -> None:
     """What the primary was promised ends first; then the witness knows whether it has the lease still. Where it has, it
     runs, and what this node has grows old: it is secondary no more."""
@@ -344,6 +361,8 @@ def _take_over_by_witness(turn: Turn, facts: dict[str, str]) -> None:
     if turn.now_s < may_s:
         turn.be(SECOND, Readiness.READY, f"{peer.node} is silent; it may still run for a while", "silence")
     elif right.has(turn):
+        if fence.is_first(turn):
+            return
         turn.begin(
             "takeover",
             f"{peer.node} was silent for {peer.silent_s:.2f} s on every network; the witness gave this node the lease",

@@ -95,6 +95,10 @@ class Module:
     """Of a farm's clients."""
     right: Right = NO_RIGHT
     """To be primary, where a witness decides."""
+    fenced: bool = False
+    """The peer was, since it was heard last."""
+    fence_s: float = 0.0
+    """When it is tried again."""
     met: tuple[tuple[str, str], ...] = ()
     """What the host knows of the peer's resources."""
     host: HostState = HostState.NONE
@@ -296,7 +300,16 @@ class Turn:
         after = row.after or before
         handover = self.m.handover and after is ModuleState.SECOND
         order = RunPipeline(
-            self.m.spec.name, number, phases(row, before, force), before, after, row.cause, self.m.epoch, force, bound_s
+            self.m.spec.name,
+            number,
+            phases(row, before, force),
+            before,
+            after,
+            row.cause,
+            self.m.epoch,
+            force,
+            bound_s,
+            self.peer.node,
         )
         waits = row.takes and row.after is ModuleState.ALONE and self.m.spec.has_data
         run = Run(number, row, self.now_s + bound_s, force, order=order if waits else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from safekit.engine import commands, data, events, farm, membership, mirror, progress, right, single
+from safekit.engine import commands, data, events, farm, fence, membership, mirror, progress, right, single
 from safekit.engine.actions import Action, Explain
 from safekit.engine.durable import Durable, ModuleFacts, facts_of, recalled
 from safekit.engine.events import Event
@@ -121,6 +121,8 @@ def _due(module: Module, now_s: float) -> bool:
         return True
     if module.run is not None:
         return now_s >= module.run.deadline_s or module.share.unsettled
+    if fence.is_due(module, now_s):
+        return True
     unsettled = module.cleanup or (module.wanted and not module.steady) or module.share.unsettled
     return unsettled or module.handover or bool(module.holding)
 
@@ -153,7 +155,7 @@ def _deadlines(module: Module) -> list[float]:
         return [module.run.deadline_s, *answers]
     holds = {rule.label: rule.hold_s for rule in module.spec.rules}
     waits = [since_s + holds.get(label, 0.0) for label, since_s in module.holding.items()]
-    return [*waits, *answers, module.cleanup_s, module.retry_s, module.handover_until_s]
+    return [*waits, *answers, module.fence_s, module.cleanup_s, module.retry_s, module.handover_until_s]
 
 
 def next_deadline(node: NodeState) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from safekit.engine import commands, right
+from safekit.engine import commands, fence, right
 from safekit.engine.events import PipelineFinished
 from safekit.engine.module import HostState, Turn
 from safekit.engine.reports import ModuleState, Readiness
@@ -58,7 +58,9 @@ def run_ended(turn: Turn, event: PipelineFinished) -> None:
     if run is None or run.number != event.run:
         return
     turn.set(run=None)
-    if event.stuck or not (event.ok or run.row.starts):
+    if run.row.name == fence.ROW:
+        fence.ended(turn, event)
+    elif event.stuck or not (event.ok or run.row.starts):
         _stuck(turn, run.row, event)
     elif run.row.starts and not event.ok:
         _start_failed(turn, run.row, event)

@@ -58,6 +58,8 @@ class ModuleSpec:
     """Who says which node may run when they do not hear each other; then `isolation` is not asked."""
     has_data: bool = False
     """Whether a resource replicates data, so that only an up-to-date node may become primary."""
+    fences: bool = False
+    """Whether a resource can cut the other node off from power."""
     default_primary: str | None = None
     """SafeKit's defaultprim: None is `alone` (whoever is primary stays); `lastprim` is what a tie uses anyway."""
     boot: BootPolicy = BootPolicy.AUTO

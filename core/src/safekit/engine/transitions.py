@@ -106,6 +106,7 @@ ROWS: Final[dict[str, Row]] = {
             starts=True,
             doc="the primary stopped, or was lost",
         ),
+        Row("fence", (PRIM, SECOND), None, (Phase.FENCE,), "fence", doc="the silent peer is cut off from power"),
         Row("swap-out", (PRIM,), SECOND, (Phase.STOP_PRIM,), "swap", releases=True, doc="swap: the old primary stops"),
         Row(
             "swapped-out",

@@ -195,7 +195,7 @@ class Host:
         began_s = asyncio.get_running_loop().time()
         if order.cause == "takeover":
             self._observers.notify("failover_started", epoch=order.epoch, why=order.cause)
-        outcome = await pipeline.run(order.phases, change, force=order.force)
+        outcome = await pipeline.run(order.phases, change, force=order.force, peer=order.peer)
         if order.cause == "takeover" and outcome.ok:
             took_s = asyncio.get_running_loop().time() - began_s
             self._observers.notify("failover_done", epoch=order.epoch, duration_s=took_s)

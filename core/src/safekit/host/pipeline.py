@@ -60,6 +60,8 @@ class Pipeline:
         self._on_step = on_step
         self._begun: list[Step] = []
         self._on: set[Scope] = set()
+        self._peer = ""
+        """The other node of a mirror, for the run under way."""
         self._met: Meet | None = None
         """What is known of the other node of a mirror."""
         self._offered: tuple[tuple[Step, ...], list[Check]] | None = None
@@ -110,9 +112,10 @@ class Pipeline:
         for scope in sorted(self._on):
             self._watching.start(scope, [step for step in self._steps if step.started and step.scope == scope])
 
-    async def run(self, phases: Sequence[Phase], change: Transition, *, force: bool) -> Outcome:
+    async def run(self, phases: Sequence[Phase], change: Transition, *, force: bool, peer: str = "") -> Outcome:
         """Perform the phases in order. After a failed start what this run had started is stopped again."""
         self._begun = []
+        self._peer = peer
         for step in self._steps:
             step.resource.change = change
         stuck = Outcome(ok=True)
@@ -137,6 +140,8 @@ class Pipeline:
             return await self._pair()
         if phase is Phase.STAND_ALONE:
             return await self._stand_alone()
+        if phase is Phase.FENCE:
+            return await self._fence()
         if phase is Phase.RESTART:
             return await self._restart()
         if phase is Phase.RECONFIGURE:
@@ -234,6 +239,16 @@ class Pipeline:
             trouble = await _attempt(step.resource.stand_alone(), timeout_s, "standing alone")
             if trouble:
                 raise StartError(step, trouble)
+        return Outcome(ok=True)
+
+    async def _fence(self) -> Outcome:
+        """Every device has to confirm it: each may be a part of the other node's power."""
+        for step in self._steps:
+            if step.resource.fences():
+                work = step.resource.fence(self._peer)
+                trouble = await _attempt(work, step.resource.config.start_timeout.seconds, "fencing")
+                if trouble:
+                    raise StartError(step, trouble)
         return Outcome(ok=True)
 
     def _pairing(self) -> list[Step]:

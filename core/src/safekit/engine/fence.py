@@ -1,0 +1,63 @@
+"""A node that was lost is cut off from power before another relies on it that it runs nothing.
+
+Who was secondary fences before it takes over. Who is primary and replicates data fences before it acknowledges what its
+secondary lacks, where no witness keeps that one from taking over. Both would do so at one time when only the network
+between them was cut: the secondary begins `YIELD_S` later, and is off by then.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from safekit.engine.events import PipelineFinished
+from safekit.engine.module import Module, Turn
+from safekit.engine.reports import Readiness
+
+YIELD_S: Final = 5.0
+AGAIN_S: Final = 10.0
+"""The pause after an attempt that failed."""
+ROW: Final = "fence"
+
+
+def is_first(turn: Turn) -> bool:
+    """True while the peer has to be fenced before anything else: that is begun, or under way, or tried again later."""
+    if not turn.m.spec.fences or turn.m.fenced:
+        return False
+    if turn.now_s >= turn.m.fence_s:
+        turn.begin(ROW, f"{turn.peer.node} is silent: it is fenced, so that it runs nothing", severity="warning")
+    return True
+
+
+def yield_first(turn: Turn) -> None:
+    """The primary, if it lives, is to come first with fencing where it fences too."""
+    if turn.m.spec.has_data and not turn.m.fence_s:
+        turn.set(fence_s=turn.now_s + YIELD_S)
+        why = f"{turn.peer.node} is silent; it is fenced, if it does not come first"
+        turn.be(turn.m.state, Readiness.READY, why, "silence")
+
+
+def is_due(module: Module, now_s: float) -> bool:
+    return not module.fenced and 0.0 < module.fence_s <= now_s
+
+
+def ended(turn: Turn, event: PipelineFinished) -> None:
+    peer = turn.peer.node
+    if event.ok:
+        turn.set(fenced=not turn.peer.alive)
+        turn.be(turn.m.state, Readiness.READY, f"{peer} is fenced", ROW, severity="warning")
+        return
+    turn.set(fence_s=turn.now_s + AGAIN_S)
+    turn.be(
+        turn.m.state,
+        Readiness.READY,
+        f"{peer} could not be fenced and may still run: {event.reason}; tried again every {AGAIN_S:g} s",
+        "fence-failed",
+        severity="alarm",
+        prevent=f"if {peer} is off for sure: `safekit module prim {turn.m.spec.name} --force`",
+    )
+
+
+def forget(turn: Turn) -> None:
+    """A node that is heard again runs."""
+    if turn.peer.alive:
+        turn.set(fenced=False, fence_s=0.0)
