@@ -6,7 +6,10 @@ the witness's clock is a tenth fast: GUARD >= 1.1 / 0.9.
 
 A record that was read from the disk is not *sure*: the disk may be old, or empty. Until the witness has run for GUARD
 times the length of a lease, nothing that is not sure is given away; a node that says its lease has not run out makes
-the record sure, because then no other node can have one."""
+the record sure, because then no other node can have one.
+
+To whom which epoch was given is not forgotten when the lease runs out or is given back, and not over what is given to
+others since: who asks may name the greatest epoch that it knows of, and is refused where another node had a greater."""
 
 from __future__ import annotations
 
@@ -26,7 +29,9 @@ from safekit_witness.messages import (
     Renew,
     Reply,
     Told,
+    Undo,
 )
+from safekit_witness.past import NO_PAST, Past, unknown
 
 GUARD: Final = 1.25
 MAX_CLUSTERS: Final = 256
@@ -45,6 +50,16 @@ class Record:
     """Of all epochs ever given; greater than `epoch` when the lease came by a Join."""
     ttl_s: float
     """The longest that this node was promised and that may still count."""
+    past: Past = NO_PAST
+    """What was given before this one; all that was given, when there is none."""
+
+    def ended(self) -> Record:
+        """The same when no node has it any more."""
+        return replace(self, node="", past=self.past.also(self.node, self.epoch)) if self.node else self
+
+    def given_to_others(self, node: str) -> tuple[str, int]:
+        """The greatest epoch that any node but this one was given, and to whom."""
+        return self.ended().past.to_others_than(node)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +112,8 @@ def step(entry: Entry | None, event: Event, now: Now) -> Outcome:
             after, reply = _renew(_vouched(entry, event, now), event, now)
         case Release():
             after, reply = _release(_vouched(entry, event, now), event)
+        case Undo():
+            after, reply = _undo(entry, event)
         case Join():
             after, reply = _join(entry, event, now)
         case Probe():
@@ -105,7 +122,7 @@ def step(entry: Entry | None, event: Event, now: Now) -> Outcome:
 
 
 def _acquire(entry: Entry | None, event: Acquire, now: Now) -> tuple[Entry | None, Reply]:
-    if refusal := _quiet(entry, event.ttl_s, now) or _kept_out(entry, event.node, now):
+    if refusal := _quiet(entry, event.ttl_s, now) or _kept_out(entry, event.node, now) or _unaware(entry, event):
         return entry, refusal
     greatest = entry.record.greatest if entry else 0
     epoch = max(event.epoch, greatest + 1)
@@ -142,11 +159,18 @@ def _release(entry: Entry | None, event: Release) -> tuple[Entry | None, Reply]:
     """What is not sure stays so: only who says that its lease has not run out knows that it is the last one."""
     if entry is None or not entry.is_of(event.node, event.epoch):
         return entry, Done()
+    return replace(entry, record=entry.record.ended()), Done()
+
+
+def _undo(entry: Entry | None, event: Undo) -> tuple[Entry | None, Reply]:
+    if entry is None or not entry.is_of(event.node, event.epoch):
+        return entry, Done()
     return replace(entry, record=replace(entry.record, node="")), Done()
 
 
 def _vouched(entry: Entry | None, event: Renew | Release, now: Now) -> Entry | None:
-    """Who has a lease that has not run out is the only one, and its epoch the last: more than the disk knows."""
+    """Who has a lease that has not run out is the only one, and its epoch the last: more than the disk knows, which
+    may also have forgotten to whom any epoch below was given."""
     if not event.held or (entry is not None and entry.sure):
         return entry
     if entry is not None and entry.is_of(event.node, event.epoch):
@@ -154,17 +178,21 @@ def _vouched(entry: Entry | None, event: Renew | Release, now: Now) -> Entry | N
     if entry is not None and event.epoch <= entry.record.greatest:
         return entry
     ttl_s = event.ttl_s if isinstance(event, Renew) else now.longest_s
-    return Entry(Record(event.node, event.epoch, event.epoch, ttl_s), now.now_s + GUARD * ttl_s, sure=True)
+    record = Record(event.node, event.epoch, event.epoch, ttl_s, unknown(below=max(0, event.epoch - 1)))
+    return Entry(record, now.now_s + GUARD * ttl_s, sure=True)
 
 
 def _given(entry: Entry | None, node: str, epoch: int, ttl_s: float, now: Now) -> Entry:
     """A lease of the same node that has not run out goes on counting: the node may never hear of this one."""
     until_s = now.now_s + GUARD * ttl_s
-    greatest = max(epoch, entry.record.greatest if entry else 0)
-    if entry is not None and entry.record.node == node and now.now_s < entry.until_s:
+    if entry is None:
+        return Entry(Record(node, epoch, epoch, ttl_s), until_s, sure=True)
+    former = entry.record
+    if former.node == node and now.now_s < entry.until_s:
         until_s = max(until_s, entry.until_s)
-        ttl_s = max(ttl_s, entry.record.ttl_s)
-    return Entry(Record(node, epoch, greatest, ttl_s), until_s, sure=True)
+        ttl_s = max(ttl_s, former.ttl_s)
+    past = former.past if entry.is_of(node, epoch) else former.ended().past
+    return Entry(Record(node, epoch, max(epoch, former.greatest), ttl_s, past), until_s, sure=True)
 
 
 def _quiet(entry: Entry | None, ttl_s: float, now: Now) -> Refused | None:
@@ -180,6 +208,16 @@ def _kept_out(entry: Entry | None, node: str, now: Now) -> Refused | None:
         return None
     left_s = entry.until_s - now.now_s
     return Refused(reason=describe(entry, now), wait_s=left_s, greatest=entry.record.greatest)
+
+
+def _unaware(entry: Entry | None, event: Acquire) -> Refused | None:
+    if entry is None or event.after is None:
+        return None
+    who, epoch = entry.record.given_to_others(event.node)
+    if epoch <= event.after:
+        return None
+    reason = f"{who or 'another node'} had it since, with epoch {epoch}: {event.node} may lack what was written then"
+    return Refused(reason=reason, greatest=entry.record.greatest)
 
 
 def describe(entry: Entry | None, now: Now) -> str:
@@ -209,7 +247,7 @@ class Leases:
         modules = self._clusters.get(cluster, {})
         entry = modules.get(module)
         full = len(modules) >= MAX_MODULES or (not modules and len(self._clusters) >= MAX_CLUSTERS)
-        if entry is None and full and not isinstance(event, Probe | Release):
+        if entry is None and full and not isinstance(event, Probe | Release | Undo):
             reason = f"this witness keeps {MAX_MODULES} modules of a cluster and {MAX_CLUSTERS} clusters, and is full"
             return Outcome(None, Refused(reason=reason), must_keep=False)
         longest_s = 0.0 if entry is not None and entry.sure else self._longest_s(cluster, now_s)

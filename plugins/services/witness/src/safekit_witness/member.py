@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from safekit_sdk import PeerError
 from safekit_witness import messages
-from safekit_witness.messages import Event, Reply, Request
+from safekit_witness.messages import Event, Failed, Reply, Request
 from safekit_witness.tokens import Token
 from safekit_witness.wire import Link
 
@@ -23,6 +23,8 @@ class Asked(Protocol):
     """What a quorum is made of."""
 
     name: str
+    complaint: str
+    """Why it did not understand a message, which it cannot name; empty when the last answer was to a request."""
 
     async def ask(self, module: str, event: Callable[[], Event]) -> Reply:
         """Send the event, made at the moment when it can be sent, and return the answer to it. PeerError when it
@@ -34,6 +36,7 @@ class Member:
 
     def __init__(self, token: Token) -> None:
         self.name = f"{token.address} port {token.port}"
+        self.complaint = ""
         self._token = token
         self._link: Link | None = None
         self._collector: asyncio.Task[None] | None = None
@@ -68,6 +71,7 @@ class Member:
             data = await link.receive()
             with contextlib.suppress(PeerError):
                 answer = messages.decode(messages.ANSWER, data, messages.MAX_ANSWER_BYTES)
+                self.complaint = answer.reply.reason if not answer.id and isinstance(answer.reply, Failed) else ""
                 waiting = self._waiting.get(answer.id)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(answer.reply)

@@ -32,6 +32,8 @@ class Acquire(Part):
     epoch: Epoch
     """The lease gets at least this one."""
     ttl_s: Ttl
+    after: Epoch | None = None
+    """No, when another node was given a greater one than this; None: whatever was."""
 
 
 class Renew(Part):
@@ -48,6 +50,15 @@ class Release(Part):
     node: Name
     epoch: Epoch
     held: bool
+
+
+class Undo(Part):
+    """The node counts no lease of this epoch and never will: it was not granted by a majority. As if it had not been
+    given, except that its number is not used again."""
+
+    kind: Literal["undo"] = "undo"
+    node: Name
+    epoch: Epoch
 
 
 class Join(Part):
@@ -97,7 +108,7 @@ class Failed(Part):
     reason: Text
 
 
-Event = Acquire | Renew | Release | Join | Probe
+Event = Acquire | Renew | Release | Undo | Join | Probe
 Reply = Granted | Refused | Done | Told | Failed
 
 
@@ -123,7 +134,8 @@ M = TypeVar("M")
 
 
 def encode(message: BaseModel) -> bytes:
-    return message.model_dump_json().encode()
+    """What is None is left out, so that who asks for nothing new is understood by who knows nothing new."""
+    return message.model_dump_json(exclude_none=True).encode()
 
 
 def decode(adapter: TypeAdapter[M], data: bytes, limit_bytes: int) -> M:

@@ -37,8 +37,8 @@ class LeaseWitness(Witness[LeaseConfig], api=1):
     _quorum: Quorum | None = None
     _members: tuple[Member, ...] = ()
 
-    async def acquire(self, module: str, node: str, epoch: int) -> Lease | Refusal:
-        return await self._opened().acquire(module, node, epoch)
+    async def acquire(self, module: str, node: str, epoch: int, after: int | None = None) -> Lease | Refusal:
+        return await self._opened().acquire(module, node, epoch, after)
 
     async def renew(self, module: str, node: str, epoch: int) -> Lease | Refusal:
         return await self._opened().renew(module, node, epoch)

@@ -25,6 +25,7 @@ from safekit_witness.messages import (
     Renew,
     Reply,
     Told,
+    Undo,
 )
 
 ATTEMPTS: Final = 3
@@ -67,31 +68,31 @@ class Quorum:
         self._clock = clock
         self._mine: dict[str, Mine] = {}
 
-    async def acquire(self, module: str, node: str, epoch: int) -> Lease | Refusal:
+    async def acquire(self, module: str, node: str, epoch: int, after: int | None = None) -> Lease | Refusal:
         mine = self._of(module)
+        event = Acquire(node=node, epoch=epoch, ttl_s=self._lease_s, after=after)
         async with mine.lock:
             began_s = asyncio.get_running_loop().time()
             for attempt in range(ATTEMPTS):
-                result, divided = await self._attempt(mine, module, node, epoch)
+                result, divided = await self._attempt(mine, module, event)
                 used_s = asyncio.get_running_loop().time() - began_s
                 if not divided or attempt == ATTEMPTS - 1 or used_s > 0.3 * self._timeout_s:
                     break
                 await asyncio.sleep(random.uniform(0, 0.04 * self._timeout_s * (attempt + 1)))
             return result
 
-    async def _attempt(self, mine: Mine, module: str, node: str, epoch: int) -> tuple[Lease | Refusal, bool]:
+    async def _attempt(self, mine: Mine, module: str, event: Acquire) -> tuple[Lease | Refusal, bool]:
         """And whether nodes have divided the witnesses among them, so that asking again may help."""
         asked_s = self._clock()
-        event = Acquire(node=node, epoch=epoch, ttl_s=self._lease_s)
         votes = await self._ask(module, dict.fromkeys(self._all(), lambda: event), self._share(0.55))
         granted = _granted(votes)
-        same = await self._levelled(module, node, votes) if len(granted) >= self._majority else {}
+        same = await self._levelled(module, event.node, votes) if len(granted) >= self._majority else {}
         if len(same) >= self._majority:
             mine.epoch = next(iter(same.values())).epoch
             ttl_s = min(one.ttl_s for one in same.values())
             mine.until_s = asked_s + ttl_s
             return Lease(mine.epoch, ttl_s), False
-        await self._give_back(module, node, granted, same)
+        await self._give_back(module, event.node, granted, same)
         refused = _refused(votes)
         if len(granted) + len(refused) < self._majority or not refused:
             raise self._unreached(votes)
@@ -118,16 +119,16 @@ class Quorum:
     async def _give_back(
         self, module: str, node: str, granted: Mapping[int, Granted], same: Mapping[int, Granted]
     ) -> None:
-        """What was got for nothing. Not where it followed a lease of ours that had not run out: this node may still
-        count on that one, which would end too."""
+        """What was got for nothing, so that it is also not taken for a lease by whom one is asked for later. Not where
+        it followed a lease of ours that had not run out: this node may still count on that one, which would end too."""
         last = {**granted, **same}
 
-        def release(epoch: int) -> Ask:
-            return lambda: Release(node=node, epoch=epoch, held=False)
+        def undo(epoch: int) -> Ask:
+            return lambda: Undo(node=node, epoch=epoch)
 
         fresh = [place for place, one in granted.items() if not one.former]
         epochs = {place: last[place].epoch for place in fresh}
-        await self._ask(module, {place: release(epoch) for place, epoch in epochs.items()}, self._share(0.15))
+        await self._ask(module, {place: undo(epoch) for place, epoch in epochs.items()}, self._share(0.15))
 
     async def renew(self, module: str, node: str, epoch: int) -> Lease | Refusal:
         mine = self._of(module)
@@ -216,6 +217,7 @@ class Quorum:
             f"{self._members[place].name}: {one.reason}" for place, one in votes.items() if isinstance(one, Failed)
         ]
         words = [*failed, *([f"no answer from {', '.join(silent)}"] if silent else [])] or ["no majority agreed"]
+        words += [f"{one.name} did not understand a message: {one.complaint}" for one in self._members if one.complaint]
         hint = "does safekit-witness run there, is the network up, and is this cluster still admitted (`show`)?"
         if failed:
             hint = "look at the log of the witness"

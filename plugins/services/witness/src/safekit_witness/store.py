@@ -12,15 +12,21 @@ from typing import Final
 
 from safekit_sdk import ConfigError, RefusedError
 from safekit_witness.leases import Record
+from safekit_witness.past import Past, unknown
 
 APPLICATION_ID: Final = 0x534B5749
-FORMAT: Final = 1
+FORMAT: Final = 2
+_COLUMNS: Final = "cluster, module, node, epoch, greatest, ttl_s, past_node, past_epoch, past_others, seal"
+_LEASES: Final = """
+CREATE TABLE leases (cluster TEXT NOT NULL, module TEXT NOT NULL, node TEXT NOT NULL, epoch INTEGER NOT NULL,
+  greatest INTEGER NOT NULL, ttl_s REAL NOT NULL, past_node TEXT NOT NULL, past_epoch INTEGER NOT NULL,
+  past_others INTEGER NOT NULL, seal INTEGER NOT NULL, PRIMARY KEY (cluster, module)) STRICT
+"""
 _SCHEMA: Final = f"""
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT};
 CREATE TABLE clients (cluster TEXT PRIMARY KEY, public_key TEXT NOT NULL UNIQUE, seal INTEGER NOT NULL) STRICT;
-CREATE TABLE leases (cluster TEXT NOT NULL, module TEXT NOT NULL, node TEXT NOT NULL, epoch INTEGER NOT NULL,
-  greatest INTEGER NOT NULL, ttl_s REAL NOT NULL, seal INTEGER NOT NULL, PRIMARY KEY (cluster, module)) STRICT;
+{_LEASES};
 """
 LOST: Final = (
     "look at the disk; if it is lost, remove the directory, wait until no lease of it can still count, and make a new "
@@ -35,6 +41,14 @@ class KeepError(RefusedError):
 
 def _seal(*fields: object) -> int:
     return zlib.crc32("\0".join(map(repr, fields)).encode())
+
+
+def _kept(row: Row) -> tuple[str, tuple[object, ...]]:
+    """The statement that keeps it."""
+    cluster, module, one = row
+    past = one.past
+    line = (cluster, module, one.node, one.epoch, one.greatest, float(one.ttl_s), past.node, past.epoch, past.others)
+    return f"INSERT OR REPLACE INTO leases ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)", (*line, _seal(*line))
 
 
 def create(path: Path) -> None:
@@ -72,7 +86,7 @@ class Store:
         except sqlite3.Error as error:
             self._connection.close()
             raise self._unusable(error) from None
-        except ConfigError:
+        except (ConfigError, KeepError):
             self._connection.close()
             raise
 
@@ -83,14 +97,28 @@ class Store:
         execute("COMMIT")
         if execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             raise self._damaged("it is empty, or the file of another program")
-        if (found := execute("PRAGMA user_version").fetchone()[0]) != FORMAT:
+        found = execute("PRAGMA user_version").fetchone()[0]
+        if found not in (1, FORMAT):
             raise ConfigError(f"the store {self._path} has format {found}, not {FORMAT}", hint="run the right version")
         if (verdict := execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
             raise self._damaged(str(verdict)[:200])
         if execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
             raise self._damaged("it cannot be written ahead")
         execute("PRAGMA synchronous=FULL")
+        if found == 1:
+            self._renew_format()
         self.clients(), self.leases()
+
+    def _renew_format(self) -> None:
+        """Format 1 does not say to whom epochs were given: they count as given to others, for all who ask."""
+        rows = self._connection.execute("SELECT cluster, module, node, epoch, greatest, ttl_s, seal FROM leases")
+        records = []
+        for row in rows.fetchall():
+            self._check(row)
+            cluster, module, node, epoch, greatest, ttl_s, _ = row
+            records.append((cluster, module, Record(node, epoch, greatest, ttl_s, unknown(below=greatest))))
+        statements: list[tuple[str, tuple[object, ...]]] = [("DROP TABLE leases", ()), (_LEASES, ())]
+        self._write([*statements, *map(_kept, records), (f"PRAGMA user_version = {FORMAT}", ())])
 
     def _damaged(self, why: str) -> ConfigError:
         return ConfigError(f"the store {self._path} is damaged: {why}", hint=LOST)
@@ -114,11 +142,12 @@ class Store:
         return {key: cluster for cluster, key, _ in rows}
 
     def leases(self) -> list[Row]:
-        columns = "cluster, module, node, epoch, greatest, ttl_s, seal"
-        rows = self._connection.execute(f"SELECT {columns} FROM leases").fetchall()
+        rows = self._connection.execute(f"SELECT {_COLUMNS} FROM leases").fetchall()
         for row in rows:
             self._check(row)
-        return [(cluster, module, Record(*rest)) for cluster, module, *rest, _ in rows]
+        return [
+            (c, m, Record(node, epoch, most, ttl_s, Past(*past))) for c, m, node, epoch, most, ttl_s, *past, _ in rows
+        ]
 
     def _check(self, row: tuple[object, ...]) -> None:
         if _seal(*row[:-1]) != row[-1]:
@@ -127,9 +156,7 @@ class Store:
     def keep(self, rows: Iterable[Row]) -> None:
         """Make these records durable, all or none; KeepError when that fails. It is not known whether they are on the
         disk then, so nothing may be answered that depends on it."""
-        lines = [(c, m, r.node, r.epoch, r.greatest, float(r.ttl_s)) for c, m, r in rows]
-        sealed = [(*line, _seal(*line)) for line in lines]
-        self._write([("INSERT OR REPLACE INTO leases VALUES (?,?,?,?,?,?,?)", one) for one in sealed])
+        self._write(map(_kept, rows))
 
     def admit(self, cluster: str, public_key: str) -> None:
         seal = _seal(cluster, public_key)

@@ -1,59 +1,15 @@
-"""One witness as a pure machine: what it promises under wrong clocks, crashes and old disks."""
+"""One witness: what it decides, step by step."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import pytest
-from hypothesis import settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from safekit_witness.leases import GUARD, MAX_CLUSTERS, MAX_MODULES, Leases, Record
-from safekit_witness.messages import (
-    MAX_EPOCH,
-    Acquire,
-    Event,
-    Granted,
-    Join,
-    Probe,
-    Refused,
-    Release,
-    Renew,
-    Reply,
-    Told,
-)
+from safekit_witness.messages import MAX_EPOCH, Granted, Join, Probe, Refused, Release, Told, Undo
+from safekit_witness.past import NO_PAST, Past, unknown
 
-NODES = ("node1", "node2", "node3")
-RATES = (0.9, 1.0, 1.1)
-TTL_S = 10.0
-AT_ONCE = st.sampled_from((True, True, False))
-
-
-def fresh(at_s: float = 1000.0) -> Leases:
-    """Of a witness that has run for long."""
-    return Leases(started_s=at_s - 1000.0)
-
-
-def tell(leases: Leases, event: Event, now_s: float, module: str = "web") -> Reply:
-    outcome = leases.decide("paris", module, event, now_s)
-    leases.accept("paris", module, outcome.entry)
-    return outcome.reply
-
-
-def acquire(node: str, epoch: int = 0, ttl_s: float = TTL_S) -> Acquire:
-    return Acquire(node=node, epoch=epoch, ttl_s=ttl_s)
-
-
-def renew(node: str, epoch: int, *, held: bool = True, ttl_s: float = TTL_S) -> Renew:
-    return Renew(node=node, epoch=epoch, ttl_s=ttl_s, held=held)
-
-
-def restarted(leases: Leases, at_s: float) -> Leases:
-    after = Leases(at_s)
-    for cluster, module, entry in leases.all():
-        after.restore(cluster, module, entry.record)
-    return after
+from .events import NODES, SINCE, TTL_S, acquire, fresh, renew, restarted, tell
 
 
 def test_a_lease_goes_to_another_node_only_after_the_guard() -> None:
@@ -138,6 +94,66 @@ def test_a_lease_of_other_witnesses_joins_only_what_has_not_moved() -> None:
     assert tell(leases, acquire("node2"), 1004.0) == Granted(epoch=10, ttl_s=TTL_S)
 
 
+def test_a_node_that_does_not_know_of_the_last_lease_of_another_is_refused_until_it_does() -> None:
+    leases = fresh()
+    tell(leases, acquire("node1", epoch=39), 1000.0)
+    tell(leases, acquire("node1", epoch=40), 1001.0)
+    assert "node1 has it" in tell(leases, acquire("node2", after=39), 1002.0).reason  # type: ignore[union-attr]
+    for at_s in (1100.0, 1200.0):
+        refused = leases.decide("paris", "web", acquire("node2", after=39), at_s)
+        assert not refused.must_keep
+        assert refused.entry == leases.get("paris", "web")
+        assert isinstance(refused.reply, Refused)
+        assert refused.reply.reason == "node1 had it since, with epoch 40: node2 may lack what was written then"
+    assert tell(leases, acquire("node2", after=40), 1300.0) == Granted(epoch=41, ttl_s=TTL_S)
+
+
+def test_by_force_whatever_was_and_then_the_other_node_is_the_one_that_has_to_know() -> None:
+    leases = fresh()
+    tell(leases, acquire("node1", epoch=40), 1000.0)
+    for at_s in (1100.0, 1101.0):
+        assert isinstance(tell(leases, acquire("node2"), at_s), Granted)
+    assert SINCE in tell(leases, acquire("node2", after=39), 1102.0).reason  # type: ignore[union-attr]
+    assert isinstance(tell(leases, acquire("node2", after=40), 1103.0), Granted)
+    tell(leases, Release(node="node2", epoch=43, held=True), 1104.0)
+    assert "node2 had it since, with epoch 43" in tell(leases, acquire("node1", after=42), 1105.0).reason  # type: ignore[union-attr]
+    assert isinstance(tell(restarted(leases, 1106.0), acquire("node1", after=42), 1200.0), Refused)
+    assert tell(restarted(leases, 1106.0), acquire("node1", after=43), 1200.0) == Granted(epoch=44, ttl_s=TTL_S)
+
+
+def test_what_no_majority_gave_is_undone_without_a_trace_but_its_number() -> None:
+    leases = fresh()
+    tell(leases, acquire("node1"), 1000.0)
+    tell(leases, acquire("node2", epoch=9), 1100.0)
+    assert tell(leases, Undo(node="node1", epoch=9), 1101.0) == tell(leases, Undo(node="node2", epoch=8), 1101.0)
+    assert isinstance(tell(leases, acquire("node1"), 1101.0), Refused), "neither was it"
+    tell(leases, Undo(node="node2", epoch=9), 1101.0)
+    assert tell(leases, acquire("node1", after=0), 1101.0) == Granted(epoch=10, ttl_s=TTL_S)
+    tell(leases, Undo(node="node1", epoch=10), 1101.0)
+    assert SINCE in tell(leases, acquire("node2", after=0), 1102.0).reason  # type: ignore[union-attr]
+
+
+def test_a_holder_that_teaches_an_empty_disk_may_have_been_preceded_by_anybody() -> None:
+    leases = Leases(1000.0)
+    tell(leases, renew("node1", 7), 1001.0)
+    assert SINCE in tell(leases, acquire("node1", after=5), 1002.0).reason  # type: ignore[union-attr]
+    assert isinstance(tell(leases, acquire("node1", after=6), 1002.0), Granted)
+
+
+@given(st.lists(st.tuples(st.sampled_from(NODES), st.integers(1, 9)), max_size=8))
+def test_two_numbers_and_a_name_tell_everybody_what_anybody_else_was_given(leases: list[tuple[str, int]]) -> None:
+    past = NO_PAST
+    for node, epoch in leases:
+        past = past.also(node, epoch)
+    for asking in (*NODES, "node4"):
+        others = [(epoch, node) for node, epoch in leases if node != asking]
+        who, epoch = past.to_others_than(asking)
+        assert epoch == max(others, default=(0, ""))[0]
+        assert not who or (epoch, who) in others
+        assert unknown(below=5).also("node1", 3).to_others_than(asking)[1] == 5
+    assert Past("node1", 5, others=5).to_others_than("node1") == ("", 5)
+
+
 def test_epochs_end_before_they_turn_around() -> None:
     leases = fresh()
     assert isinstance(tell(leases, acquire("node1", epoch=MAX_EPOCH), 1000.0), Granted)
@@ -157,184 +173,3 @@ def test_modules_and_clusters_are_bounded() -> None:
         outcome = leases.decide(f"c{number}", "web", acquire("node1"), 1000.0)
         leases.accept(f"c{number}", "web", outcome.entry)
     assert isinstance(outcome.reply, Refused)
-
-
-@dataclass(slots=True)
-class Flight:
-    """A request on its way, an answer on its way back, or both: what was sent, and when by the sender's clock."""
-
-    node: str
-    event: Event
-    sent_s: float
-    reply: Reply | None = None
-
-
-@dataclass(slots=True)
-class Holding:
-    epoch: int
-    until_s: float
-    """By the node's own clock."""
-
-
-class OneWitness(RuleBasedStateMachine):
-    """Real time passes; every clock runs at its own rate. Messages are late or lost, the witness crashes anywhere."""
-
-    forgets = False
-    """Whether a disk may come back old or empty. Then epochs may come again; a holder is still the only one, where all
-    nodes of a cluster ask for leases of the same length."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.real_s = 1000.0
-        self.rates = dict.fromkeys((*NODES, "witness"), 1.0)
-        self.leases = Leases(self.clock("witness"))
-        self.disk: dict[str, Record] = {}
-        self.old_disks: list[dict[str, Record]] = [{}]
-        self.flights: list[Flight] = []
-        self.holdings: dict[str, Holding] = {}
-        self.greatest = 0
-
-    def clock(self, who: str) -> float:
-        return self.real_s * self.rates[who]
-
-    def holds(self, node: str) -> bool:
-        return node in self.holdings and self.clock(node) < self.holdings[node].until_s
-
-    @initialize(rates=st.tuples(*[st.sampled_from(RATES)] * 4))
-    def clocks_are_wrong(self, rates: tuple[float, ...]) -> None:
-        self.rates = dict(zip((*NODES, "witness"), rates, strict=True))
-        self.leases = Leases(self.clock("witness"))
-
-    @rule(by_s=st.sampled_from((0.5, 3.0, 14.0)))
-    def time_passes(self, by_s: float) -> None:
-        self.real_s += by_s
-
-    @precondition(lambda self: any(map(self.holds, NODES)))
-    @rule()
-    def it_is_the_last_moment_of_a_holder(self) -> None:
-        holder = next(filter(self.holds, NODES))
-        self.real_s = max(self.real_s, (self.holdings[holder].until_s - 0.01) / self.rates[holder])
-
-    @rule(node=st.sampled_from(NODES))
-    def a_node_asks_as_soon_as_the_witness_would_give_it(self, node: str) -> None:
-        """The first moment at which, by the witness's own word."""
-        reply = self.leases.decide("paris", "web", acquire(node), self.clock("witness")).reply
-        if isinstance(reply, Refused):
-            self.real_s += reply.wait_s / self.rates["witness"] + 1e-6
-        self.send(node, acquire(node), at_once=True)
-
-    @rule(node=st.sampled_from(NODES), at_once=AT_ONCE, ttl_s=st.sampled_from((10.0, 10.0, 5.0)))
-    def a_node_asks_for_it(self, node: str, at_once: bool, ttl_s: float) -> None:
-        self.send(node, acquire(node, ttl_s=TTL_S if self.forgets else ttl_s), at_once)
-
-    @precondition(lambda self: self.holdings)
-    @rule(data=st.data(), at_once=AT_ONCE)
-    def a_node_renews(self, data: Any, at_once: bool) -> None:
-        node = data.draw(st.sampled_from(sorted(self.holdings)))
-        epoch = self.holdings[node].epoch
-        self.send(node, renew(node, epoch, held=self.holds(node)), at_once)
-
-    @precondition(lambda self: self.holdings)
-    @rule(data=st.data(), at_once=AT_ONCE)
-    def a_node_gives_it_back(self, data: Any, at_once: bool) -> None:
-        node = data.draw(st.sampled_from(sorted(self.holdings)))
-        held = self.holds(node)
-        epoch = self.holdings.pop(node).epoch
-        self.flights = [one for one in self.flights if one.node != node]
-        self.send(node, Release(node=node, epoch=epoch, held=held), at_once)
-
-    def send(self, node: str, event: Event, at_once: bool) -> None:
-        """One after the other on one connection: what this node sent before arrives before."""
-        flight = Flight(node, event, self.clock(node))
-        self.flights.append(flight)
-        if at_once:
-            for one in [one for one in self.flights if one.node == node]:
-                self.arrive(one)
-            self.hear(flight)
-
-    @precondition(lambda self: self.flights)
-    @rule(data=st.data(), crash=st.sampled_from(("no", "no", "before", "after")))
-    def a_request_arrives(self, data: Any, crash: str) -> None:
-        flight = data.draw(st.sampled_from(self.flights))
-        first = next(one for one in self.flights if (one.node == flight.node and not one.reply) or one is flight)
-        self.arrive(first, crash)
-
-    def arrive(self, flight: Flight, crash: str = "no") -> None:
-        if flight.reply is not None:
-            return
-        outcome = self.leases.decide("paris", "web", flight.event, self.clock("witness"))
-        if crash == "before":
-            self.the_witness_crashes()
-            return
-        if outcome.must_keep:
-            assert outcome.entry
-            self.old_disks.append(dict(self.disk))
-            self.disk["web"] = outcome.entry.record
-        if crash == "after":
-            self.the_witness_crashes()
-            return
-        self.leases.accept("paris", "web", outcome.entry)
-        flight.reply = outcome.reply
-
-    @precondition(lambda self: any(one.reply for one in self.flights))
-    @rule(data=st.data())
-    def an_answer_arrives(self, data: Any) -> None:
-        self.hear(data.draw(st.sampled_from([one for one in self.flights if one.reply])))
-
-    def hear(self, flight: Flight) -> None:
-        if flight in self.flights:
-            self.flights.remove(flight)
-        if not isinstance(flight.reply, Granted) or isinstance(flight.event, Release):
-            return
-        node, epoch, until_s = flight.node, flight.reply.epoch, flight.sent_s + flight.reply.ttl_s
-        if isinstance(flight.event, Acquire) and not self.forgets:
-            assert epoch not in (one.epoch for one in self.holdings.values()), "no epoch is given twice"
-        present = self.holdings.get(node)
-        if present is None or epoch > present.epoch:
-            self.holdings[node] = Holding(epoch, until_s)
-        elif epoch == present.epoch:
-            present.until_s = max(present.until_s, until_s)
-
-    @precondition(lambda self: self.flights)
-    @rule(data=st.data())
-    def a_message_is_lost(self, data: Any) -> None:
-        """With it the connection, and all that was on it."""
-        node = data.draw(st.sampled_from(self.flights)).node
-        self.flights = [one for one in self.flights if one.node != node]
-
-    @rule()
-    def the_witness_crashes(self) -> None:
-        """Answers that were sent may still arrive; requests on its connections do not."""
-        self.flights = [one for one in self.flights if one.reply]
-        self.leases = Leases(self.clock("witness"))
-        for module, record in self.disk.items():
-            self.leases.restore("paris", module, record)
-
-    @invariant()
-    def at_most_one_node_holds_it(self) -> None:
-        holders = [node for node in NODES if self.holds(node)]
-        assert len(holders) <= 1, self.holdings
-
-    @invariant()
-    def epochs_only_grow(self) -> None:
-        entry = self.leases.get("paris", "web")
-        greatest = entry.record.greatest if entry else 0
-        assert self.forgets or greatest >= self.greatest
-        self.greatest = greatest
-        held = [one.epoch for node, one in self.holdings.items() if self.holds(node)]
-        assert all(epoch <= max(greatest, *(o.epoch for o in self.holdings.values())) for epoch in held)
-
-
-class ForgetfulWitness(OneWitness):
-    forgets = True
-
-    @rule(data=st.data())
-    def it_comes_back_with_an_old_disk(self, data: Any) -> None:
-        self.disk = dict(data.draw(st.sampled_from(self.old_disks)))
-        self.the_witness_crashes()
-
-
-OneWitness.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
-ForgetfulWitness.TestCase.settings = OneWitness.TestCase.settings
-TestOneWitness = OneWitness.TestCase
-TestForgetfulWitness = ForgetfulWitness.TestCase

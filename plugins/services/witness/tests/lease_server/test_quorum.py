@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import pytest
 from safekit_witness.leases import Leases, Record
 from safekit_witness.messages import Event, Reply
+from safekit_witness.past import Past
 from safekit_witness.quorum import Quorum
 
 from safekit_sdk import Lease, PeerError, Refusal
@@ -64,6 +65,7 @@ class Line:
     slow: float = 0.02
     lossy: float = 0.0
     name: str = "witness"
+    complaint: str = ""
 
     def is_dead(self, boots: int) -> bool:
         return self.cut or self.machine.down or boots != self.machine.boots
@@ -233,7 +235,7 @@ def test_a_partial_grant_that_followed_a_lease_of_this_node_is_not_given_back() 
             await node.quorum.acquire("web", "node1", 0)
 
     clock.run(main())
-    assert machines[0].disk["web"] == Record("node1", 2, 2, LEASE_S)
+    assert machines[0].disk["web"] == Record("node1", 2, 2, LEASE_S, Past("node1", 1))
 
 
 def test_the_epoch_of_a_majority_is_greater_than_that_of_every_member() -> None:
