@@ -16,6 +16,8 @@ MAX_DATA_BYTES: Final = 1 << 20
 """Of one write."""
 MAX_XATTR_BYTES: Final = 1 << 16
 SLOTS: Final = 1024
+RESYNC_SLOTS: Final = 64
+"""Numbers from SLOTS on, for files that a resync copies."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import stat
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
@@ -11,17 +13,21 @@ from safekit_resource_rfs.changes import Change, Entry, Sync, SyncDirectory
 from safekit_resource_rfs.marks import SLACK_NS, MarkedDirectory
 from safekit_resource_rfs.messages import BLOCK_BYTES, MAX_ENTRIES, Marked
 
-MAX_FILES_A_MARK: Final = 200
+MAX_ANSWER_BYTES: Final = 512 << 10
+ENTRY_BYTES: Final = 120
+"""Of an entry in a frame, besides its name and target."""
+MAX_FILES_A_MARK: Final = 60
 """Of one Marked; a directory with more gets several."""
 
 
 class Local(Protocol):
     """The own directory. Everything raises OSError; no symbolic link is followed."""
 
-    def list_directory(self, path: bytes) -> Sequence[Entry]: ...
-
     def entry(self, path: bytes) -> Entry:
         """Of this one path; its name is the last component, empty for the root."""
+
+    def entry_names(self, path: bytes) -> Sequence[bytes]:
+        """What readdir tells, without what is hidden."""
 
     def names(self, path: bytes, inodes: Collection[int]) -> Mapping[int, Sequence[bytes]]:
         """By the numbers that readdir tells, without looking at each file."""
@@ -33,9 +39,8 @@ class Local(Protocol):
 
     def xattrs(self, path: bytes) -> Mapping[bytes, bytes]: ...
 
-    def handle(self, path: bytes) -> bytes: ...
-
-    def path(self, handle: bytes) -> bytes | None: ...
+    def path(self, handle: bytes) -> bytes | None:
+        """Of a directory; None: it is nowhere any more."""
 
 
 class Replicating(Local, Protocol):
@@ -62,9 +67,7 @@ def resolve(directories: Iterable[MarkedDirectory], local: Local) -> Iterator[Ma
             yield Marked(path, since_ns, directory.entries and not start, directory.deep and not start, some)
 
 
-def _files(
-    directory: MarkedDirectory, path: bytes, local: Local
-) -> Iterator[tuple[bytes, tuple[int, ...] | None]]:
+def _files(directory: MarkedDirectory, path: bytes, local: Local) -> Iterator[tuple[bytes, tuple[int, ...] | None]]:
     if not directory.files:
         return
     try:
@@ -79,14 +82,50 @@ def _files(
             yield name, None if zones is None else tuple(sorted(zones))
 
 
-def page(local: Local, path: bytes, after: bytes, names: Sequence[bytes]) -> tuple[tuple[Entry, ...], bool]:
-    """The answer to a List, and whether it is the last. The entry of the directory itself comes first, without a name."""
-    own = _unnamed(local.entry(path))
-    if names:
-        found = (_entry_or_none(local, join(path, name)) for name in names)
-        return (own, *(entry for entry in found if entry is not None)), True
-    rest = sorted((entry for entry in local.list_directory(path) if entry.name > after), key=lambda entry: entry.name)
-    return (own, *rest[: MAX_ENTRIES - 1]), len(rest) < MAX_ENTRIES
+class Pages:
+    """Answers to Lists. The names of the directory that was asked for last are kept, so that its further pages do not
+    read them again: what came later, came through the stream."""
+
+    def __init__(self, local: Local) -> None:
+        self._local = local
+        self._path: bytes | None = None
+        self._names: list[bytes] = []
+
+    def list(self, path: bytes, after: bytes, names: Sequence[bytes]) -> tuple[tuple[Entry, ...], bool]:
+        """The entries, and whether they are the last. The directory's own comes first, without a name."""
+        own = replace(self._local.entry(path), name=b"")
+        if not stat.S_ISDIR(own.mode):
+            raise OSError(errno.ENOTDIR, "not a directory")
+        if names:
+            return (own, *self._entries(path, names)), True
+        if not after or path != self._path:
+            self._path, self._names = path, sorted(self._local.entry_names(path))
+        start = bisect_right(self._names, after) if after else 0
+        asked = self._names[start : start + MAX_ENTRIES - 1]
+        entries = tuple(self._entries(path, asked))
+        last = start + len(asked) >= len(self._names)
+        while not last and not entries:
+            return self.list(path, asked[-1], ())
+        kept = _within_budget(entries)
+        return (own, *kept), last and len(kept) == len(entries)
+
+    def _entries(self, path: bytes, names: Iterable[bytes]) -> Iterator[Entry]:
+        for name in names:
+            try:
+                yield self._local.entry(join(path, name))
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                    raise
+
+
+def _within_budget(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """So many that the answer is a frame."""
+    size = 0
+    for count, entry in enumerate(entries):
+        size += ENTRY_BYTES + len(entry.name) + len(entry.target)
+        if size > MAX_ANSWER_BYTES:
+            return entries[:count]
+    return entries
 
 
 def digests(local: Local, path: bytes, offset: int, length: int) -> tuple[bytes, ...]:
@@ -104,16 +143,3 @@ def split(path: bytes) -> tuple[bytes, bytes]:
     """The directory and the name in it."""
     directory, _, name = path.rpartition(b"/")
     return directory, name
-
-
-def _entry_or_none(local: Local, path: bytes) -> Entry | None:
-    try:
-        return local.entry(path)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            return None
-        raise
-
-
-def _unnamed(entry: Entry) -> Entry:
-    return replace(entry, name=b"")

@@ -98,20 +98,37 @@ class ResolveMarks:
 
 
 @dataclass(frozen=True, slots=True)
+class NamesHere:
+    """Local.entry_names, in the pool; then `names_read(id, errno, names)`."""
+
+    id: int
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EntriesHere:
+    """At once, on the thread that executes: Local.entry of each name in the directory, and of the directory itself under
+    an empty name; then `entries_read(id, errno, entries)`, without those that do not exist. `errno` is for the
+    directory."""
+
+    id: int
+    path: bytes
+    names: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ListHere:
-    """List the own directory, as messages.List says; then `listed(id, errno, entries, last)`. `at_once`: before
-    anything else, on the thread that executes; else in the pool."""
+    """A secondary's: compare.Pages.list, at once; then `listed(id, errno, entries, last)`."""
 
     id: int
     path: bytes
     after: bytes
     names: tuple[bytes, ...]
-    at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ChecksumHere:
-    """In the pool; then `checksummed(id, errno, digests)`."""
+    """compare.digests, in the pool; then `checksummed(id, errno, digests)`."""
 
     id: int
     path: bytes
@@ -121,8 +138,8 @@ class ChecksumHere:
 
 @dataclass(frozen=True, slots=True)
 class ReadHere:
-    """Then `data_read(id, errno, extents)`: what is data in the range, as (offset, bytes), in order; the rest is hole or
-    behind the end. `at_once` as of ListHere."""
+    """Local.read; then `data_read(id, errno, extents)`: what is data in the range, as (offset, bytes), in order; the
+    rest is hole or behind the end. `at_once`: before anything else, on the thread that executes; else in the pool."""
 
     id: int
     path: bytes
@@ -160,6 +177,8 @@ Effect: TypeAlias = (
     | StartSync
     | ForgetSlots
     | ResolveMarks
+    | NamesHere
+    | EntriesHere
     | ListHere
     | ChecksumHere
     | ReadHere

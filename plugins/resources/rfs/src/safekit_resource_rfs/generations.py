@@ -109,7 +109,7 @@ class Durable:
 
     def alone(self, new_id: str, epoch: int) -> Durable:
         """As a primary that acknowledges without the other node. The id stays where nobody else can have it."""
-        kept = bool(self.generation.id) and not self.paired and self.primary and self.up_to_date
+        kept = bool(self.generation.id) and not self.paired and self.up_to_date
         generation = replace(self.generation, epoch=epoch) if kept else self.generation.next(new_id, epoch)
         since = self.marks_since or generation.id
         return replace(

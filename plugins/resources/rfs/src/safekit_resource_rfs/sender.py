@@ -66,9 +66,7 @@ class Progress:
 class Sender:
     """Methods change it and queue effects; call `drain` after each, on the thread that executes."""
 
-    def __init__(
-        self, durable: Durable, marks: Marks, mode: Mode, stream: str, limits: Limits = Limits()
-    ) -> None:
+    def __init__(self, durable: Durable, marks: Marks, mode: Mode, stream: str, limits: Limits = Limits()) -> None:
         """`stream`: fresh for each process and each time it becomes primary."""
 
     @property
