@@ -16,6 +16,7 @@ from safekit_resource_rfs.config import RfsConfig
 from safekit_resource_rfs.control import ask, follow
 from safekit_resource_rfs.fuse.mounting import is_mounted
 from safekit_resource_rfs.leftovers import detach_all
+from safekit_resource_rfs.settings import Settings
 from safekit_resource_rfs.standing import PUBLISHED, Seat, Standing, say_again
 from safekit_sdk import (
     ConfigError,
@@ -106,7 +107,9 @@ class RfsResource(Resource[RfsConfig], api=1):
 
     async def _begin(self) -> None:
         await self._family.end_all(0.0)
-        self._write_settings()
+        context = self.context
+        settings = Settings(context.node, context.module, context.name, context.state_dir, self._run, self.config)
+        settings.write(self._run / SETTINGS)
         self._bound_log()
         log = self._run / LOG
         begin = log.stat().st_size if log.exists() else 0
@@ -122,18 +125,6 @@ class RfsResource(Resource[RfsConfig], api=1):
                 message, hint = self._last_words(begin)
                 raise ConfigError(message, where=str(self.config.directory), hint=hint)
             await asyncio.sleep(LOOK_S)
-
-    def _write_settings(self) -> None:
-        settings = {
-            "node": self.context.node,
-            "module": self.context.module,
-            "name": self.context.name,
-            "state_dir": str(self.context.state_dir),
-            "run_dir": str(self._run),
-            "config": self.config.model_dump(mode="json"),
-        }
-        path = self._run / SETTINGS
-        path.write_text(json.dumps(settings), encoding="utf-8")
 
     def _bound_log(self) -> None:
         log = self._run / LOG
@@ -168,7 +159,7 @@ class RfsResource(Resource[RfsConfig], api=1):
         mounted = is_mounted(self.config.directory)
         if not pids:
             state = ResourceState.FAILED if mounted else ResourceState.STOPPED
-            return Status(state, "the data path has ended, its mount is left" if is_mounted else "")
+            return Status(state, "the data path has ended, its mount is left" if mounted else "")
         try:
             status = await ask(self._run, {"do": "status"})
         except SafekitError as error:

@@ -1,0 +1,145 @@
+"""What a node does with its directory as primary, and as secondary: the machine of that role with its performer."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Final
+
+from safekit_resource_rfs.changes import Change, Sync, SyncDirectory
+from safekit_resource_rfs.config import RfsConfig
+from safekit_resource_rfs.generations import Durable
+from safekit_resource_rfs.marks import Place
+from safekit_resource_rfs.mount import Mount
+from safekit_resource_rfs.performing import Means, Receiving, Sending
+from safekit_resource_rfs.receiver import Receiver
+from safekit_resource_rfs.replica import Aside, Replica
+from safekit_resource_rfs.sender import Gate, Limits, Mode, Sender
+
+DISK_THREADS: Final = 4
+Report = Callable[[str, str], None]
+Parted = Callable[[str], None]
+
+
+def limits_of(config: RfsConfig) -> Limits:
+    return Limits(
+        timeout_s=config.timeout.seconds,
+        stall_s=2 * config.timeout.seconds,
+        resync_bytes_per_s=float(config.bandwidth),
+        checkpoint_s=config.checkpoint.seconds,
+    )
+
+
+def a_pool(threads: int, name: str) -> Executor:
+    return ThreadPoolExecutor(threads, thread_name_prefix=name)
+
+
+class Primary:
+    """Serves the directory and sends what is changed. It is the file system's recorder."""
+
+    def __init__(
+        self, durable: Durable, means: Means, config: RfsConfig, mount: Mount, report: Report, parted: Parted
+    ) -> None:
+        limits = limits_of(config)
+        self.sender = Sender(durable, means.marks, Mode(config.mode), uuid.uuid4().hex, limits)
+        self.performer = Sending(
+            self.sender,
+            mount.forget_slots,
+            means=means,
+            timeout_s=limits.timeout_s,
+            report=report,
+            parted=parted,
+        )
+        self._mount = mount
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def durable(self) -> Durable:
+        return self.sender.durable
+
+    async def begin(self, epoch: int, *, alone: bool) -> None:
+        """Serves the directory when it returns."""
+        self.sender.promote(epoch, uuid.uuid4().hex, self._loop.time(), alone=alone)
+        self.performer.act()
+        await self.performer.quiet()
+        await self._mount.serve(self)
+
+    async def stand_alone(self, epoch: int) -> None:
+        self.sender.stand_alone(epoch, uuid.uuid4().hex)
+        self.performer.act()
+        await self.performer.quiet()
+
+    def pair(self) -> None:
+        self.sender.pair()
+        self.performer.act()
+
+    def end(self) -> None:
+        """No modification is taken any more; what was goes to the other node. Reports `demoted` then."""
+        self._mount.flush_times()
+        self.sender.demote()
+        self.performer.refuse(errno.EROFS)
+        self.performer.act()
+
+    # The file system's recorder
+
+    def touch(self, *places: Place) -> Awaitable[None] | None:
+        gate = self.sender.touch(places, time.time_ns())
+        if gate is Gate.GO:
+            return None
+        if gate is Gate.REFUSED:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        waiting = self.performer.wait()
+        self.performer.act()
+        return waiting
+
+    def record(self, change: Change, answer: Callable[[], None] | None) -> bool:
+        may_answer = self.sender.record(change, answer)
+        self.performer.act()
+        return may_answer
+
+    def synced(self, change: Sync | SyncDirectory) -> Awaitable[None]:
+        future: asyncio.Future[None] = self._loop.create_future()
+
+        def release() -> None:
+            if not future.done():
+                future.set_result(None)
+
+        self.sender.synced(change, release)
+        self.performer.act()
+        return future
+
+    def cover(self, *places: Place) -> None:
+        """These were just made in a directory that is marked."""
+        self.sender.cover(*places)
+
+
+class Secondary:
+    """Applies what the primary sends."""
+
+    def __init__(self, durable: Durable, means: Means, config: RfsConfig, report: Report, parted: Parted) -> None:
+        limits = limits_of(config)
+        label = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{durable.generation.id[:8] or 'new'}"
+        self.replica = Replica(means.root_fd, Aside(means.root_fd, label))
+        self.receiver = Receiver(durable, means.marks, uuid.uuid4().hex, limits)
+        self.performer = Receiving(
+            self.receiver,
+            self.replica,
+            means=replace(means, here=self.replica),
+            timeout_s=limits.timeout_s,
+            report=report,
+            parted=parted,
+        )
+
+    @property
+    def durable(self) -> Durable:
+        return self.receiver.durable
+
+    async def close(self) -> None:
+        await self.performer.close()
+        self.replica.close()

@@ -1,0 +1,209 @@
+"""Two data paths, a directory each: what is written on one is on the other, through failures and back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from safekit_sdk import ConfigError
+
+from .cluster import Node, introduce, mirrored, two_nodes, until
+from .trees import differences
+from .workload import Workload
+
+Pair = tuple[Node, Node]
+
+
+async def work(node: Node, seed: int, count: int = 150) -> None:
+    await asyncio.to_thread(Workload(node.directory, seed).steps, count)
+
+
+async def handed_over(one: Node, two: Node, epoch: int) -> None:
+    """The roles are exchanged in good order."""
+    await one.demote()
+    await two.promote(epoch, after="PRIM")
+    await two.becomes(link="paired")
+
+
+def read(place: str) -> str:
+    return Path(place).read_text()
+
+
+async def equal(one: Node, two: Node) -> None:
+    """Both real directories, after both are stopped."""
+    await one.stop()
+    await two.stop()
+    assert differences(one.directory, two.directory) == []
+
+
+async def test_both_are_covered_and_nothing_can_be_written_before_one_is_primary(pair: Pair) -> None:
+    for node in pair:
+        assert [path.name for path in node.directory.iterdir()] == ["README.safekit"]
+        with pytest.raises(OSError, match="Read-only"):
+            (node.directory / "file").write_text("x")
+
+
+async def test_what_is_there_is_taken_over_in_place_and_given_back(tmp_path: Path) -> None:
+    async with two_nodes(tmp_path) as (one, _):
+        await one.stop()
+        (one.directory / "before").write_text("was there")
+        await one.start()
+        await one.promote(1)
+        assert (one.directory / "before").read_text() == "was there"
+        (one.directory / "after").write_text("new")
+        await one.stop()
+        assert sorted(path.name for path in one.directory.iterdir()) == [".safekit-rfs", "after", "before"]
+
+
+async def test_what_is_written_is_on_the_other_node(pair: Pair) -> None:
+    one, two = pair
+    await mirrored(one, two)
+    await work(one, 1)
+    await equal(one, two)
+
+
+async def test_a_first_synchronisation_under_load(tmp_path: Path) -> None:
+    async with two_nodes(tmp_path) as (one, two):
+        await one.promote(1)
+        await work(one, 2)
+        await one.pair(1)
+        await work(one, 3)
+        await two.becomes(up_to_date=True)
+        await work(one, 4, 20)
+        await equal(one, two)
+
+
+async def test_roles_are_exchanged_in_good_order(pair: Pair) -> None:
+    one, two = pair
+    await mirrored(one, two)
+    await work(one, 5, 60)
+    await handed_over(one, two, 2)
+    await work(two, 6, 60)
+    await handed_over(two, one, 3)
+    await work(one, 7, 60)
+    await equal(one, two)
+
+
+async def test_the_other_takes_over_after_a_crash_and_the_old_primary_is_brought_up_to_date(pair: Pair) -> None:
+    one, two = pair
+    await mirrored(one, two)
+    await work(one, 8)
+    await one.kill()
+    assert await two.is_(up_to_date=True, epoch=1)
+    await two.promote(2)
+    await work(two, 9)
+    await one.start()
+    await introduce(one, two)
+    await two.pair(2)
+    await one.becomes(up_to_date=True, epoch=2)
+    await work(two, 10, 30)
+    await equal(one, two)
+
+
+async def test_a_lost_secondary_holds_what_is_written_until_the_engine_decides(pair: Pair) -> None:
+    one, two = pair
+    await mirrored(one, two)
+    await two.kill()
+    writing = asyncio.create_task(asyncio.to_thread((one.directory / "file").write_text, "held"))
+    await one.becomes(holding=True, link="holding")
+    assert not writing.done()
+    await one.stand_alone(2)
+    await asyncio.wait_for(writing, 10)
+    await two.start()
+    assert not await two.is_(up_to_date=False)
+    await introduce(one, two)
+    await two.becomes(up_to_date=False)
+    await one.pair(2)
+    await two.becomes(up_to_date=True, epoch=2)
+    await equal(one, two)
+
+
+async def test_a_short_break_of_the_connection_is_waited_out(pair: Pair) -> None:
+    one, two = pair
+    await mirrored(one, two)
+    working = asyncio.create_task(work(one, 11, 400))
+    for _ in range(5):
+        await asyncio.sleep(0.1)
+        await two.do("disconnect")
+    await working
+    await one.becomes(link="paired")
+    await equal(one, two)
+
+
+async def test_content_on_a_node_that_was_never_synchronised_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    async with two_nodes(tmp_path) as (one, two):
+        await two.stop()
+        (two.directory / "mine").write_text("whose is this?")
+        await two.start()
+        await one.promote(1)
+        (one.directory / "theirs").write_text("the primary's")
+        await introduce(one, two)
+        await one.pair(1)
+        await two.becomes(link="refused")
+        assert "never synchronised" in (await two.status())["why_not_connected"]
+        await two.do("sync", from_primary=True)
+        await two.becomes(up_to_date=True)
+        await equal(one, two)
+
+
+async def test_the_loser_of_a_split_keeps_what_it_had_aside(pair: Pair) -> None:
+    one, two = pair
+    await mirrored(one, two)
+    (one.directory / "file").write_text("common")
+    await one.stop(force=True)
+    await two.promote(2)
+    (two.directory / "file").write_text("of the second")
+    await two.stop(force=True)
+    await one.start()
+    await one.promote(3)
+    (one.directory / "file").write_text("of the first")
+    await two.start()
+    await introduce(one, two)
+    await one.pair(3)
+    await two.becomes(up_to_date=True, epoch=3)
+    (kept,) = [one_kept for one_kept in (await two.do("conflicts"))["kept"] if one_kept["path"] == "file"]
+    place = (await two.do("conflict", set=kept["group"], path="file"))["place"]
+    assert read(place) == "of the second"
+    with pytest.raises(ConfigError, match="not primary"):
+        await two.do("restore", set=kept["group"], path="file", to="file")
+    await handed_over(one, two, 4)
+    await two.do("restore", set=kept["group"], path="file", to="restored")
+    assert (two.directory / "restored").read_text() == "of the second"
+    await equal(one, two)
+
+
+async def test_a_data_path_outlives_whoever_started_it_and_is_found_again(pair: Pair) -> None:
+    one, _ = pair
+    pids = one.pids
+    await one.start()
+    assert one.pids == pids
+    assert {os.getsid(pid) for pid in pids} != {os.getsid(0)}
+
+
+async def test_a_dead_mount_is_replaced_at_the_next_start(pair: Pair) -> None:
+    one, _ = pair
+    await one.promote(1)
+    (one.directory / "file").write_text("kept")
+    await one.kill()
+    with pytest.raises(OSError, match="not connected"):
+        list(one.directory.iterdir())
+    await one.start()
+    assert [path.name for path in one.directory.iterdir()] == ["README.safekit"]
+    await one.promote(2)
+    assert (one.directory / "file").read_text() == "kept"
+
+
+async def test_a_busy_directory_is_not_given_back_but_by_force(pair: Pair) -> None:
+    one, _ = pair
+    await one.promote(1)
+    held = os.open(one.directory, os.O_RDONLY)
+    try:
+        with pytest.raises(ConfigError):
+            await one.stop()
+        await one.stop(force=True)
+        await until(lambda: not one.pids)
+    finally:
+        os.close(held)

@@ -1,0 +1,47 @@
+"""Whole directories, compared: names, content, holes, attributes, links."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+OWN = ".safekit-rfs"
+
+
+def seen(root: Path) -> dict[str, tuple[object, ...]]:
+    """Everything that is replicated, by path."""
+    found: dict[str, tuple[object, ...]] = {}
+    groups: dict[int, str] = {}
+    for folder, names, files in os.walk(root):
+        if Path(folder) == root and OWN in names:
+            names.remove(OWN)
+        for name in sorted([*names, *files]):
+            path = Path(folder, name)
+            relative = str(path.relative_to(root))
+            found[relative] = _about(path, groups, relative)
+    return found
+
+
+def _about(path: Path, groups: dict[int, str], relative: str) -> tuple[object, ...]:
+    about = path.lstat()
+    first = groups.setdefault(about.st_ino, relative) if about.st_nlink > 1 and not path.is_dir() else ""
+    content: object = ""
+    if stat.S_ISREG(about.st_mode):
+        content = hashlib.blake2b(path.read_bytes()).hexdigest(), about.st_size
+    elif stat.S_ISLNK(about.st_mode):
+        content = str(path.readlink())
+    xattrs = sorted(
+        (name, os.getxattr(path, name, follow_symlinks=False)) for name in os.listxattr(path, follow_symlinks=False)
+    )
+    return (about.st_mode, about.st_uid, about.st_gid, about.st_mtime_ns, about.st_rdev, first, content, tuple(xattrs))
+
+
+def differences(one: Path, two: Path) -> list[str]:
+    here, there = seen(one), seen(two)
+    return [
+        f"{path}: {here.get(path)} and {there.get(path)}"
+        for path in sorted(here.keys() | there.keys())
+        if here.get(path) != there.get(path)
+    ]
