@@ -49,6 +49,7 @@ class Process:
             "stop": lambda asked: self.stop(force=bool(asked["force"])),
             "sync": self._sync,
             "verify": self._verify,
+            "reconnect": self._reconnect,
         }
         self._looks: dict[str, Callable[[Request], Awaitable[Answer]]] = {
             "status": self._status,
@@ -109,6 +110,9 @@ class Process:
             await self._path.allow_overwriting()
         else:
             self._path.resynchronise(full=bool(asked.get("full")))
+
+    async def _reconnect(self, _: Request) -> None:
+        self._path.reconnect()
 
     async def _verify(self, _: Request) -> None:
         self._path.verify()

@@ -225,6 +225,12 @@ class DataPath:
             self.dialer.released()
         self.changed()
 
+    def reconnect(self) -> None:
+        """Give up the connection; the secondary makes a new one."""
+        role = self.primary or self.secondary
+        if role:
+            role.performer.part("it was asked for")
+
     def _dial(self) -> None:
         if self.secondary is None or not self._addresses:
             return

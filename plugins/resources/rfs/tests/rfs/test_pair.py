@@ -127,7 +127,7 @@ async def test_a_short_break_of_the_connection_is_waited_out(pair: Pair) -> None
     working = asyncio.create_task(work(one, 11, 400))
     for _ in range(5):
         await asyncio.sleep(0.1)
-        await two.do("disconnect")
+        await two.do("reconnect")
     await working
     await one.becomes(link="paired")
     await equal(one, two)

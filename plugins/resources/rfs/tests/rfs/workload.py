@@ -27,6 +27,8 @@ EXPECTED: Final = frozenset(
         errno.ENXIO,
         errno.EOPNOTSUPP,
         errno.EMLINK,
+        errno.ESPIPE,
+        errno.EAGAIN,
     )
 )
 
