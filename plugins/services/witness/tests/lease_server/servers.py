@@ -140,10 +140,10 @@ def running(directory: Path, count: int = 1, log_directory: Path | None = None) 
             one.kill()
 
 
-async def until_given(witness: LeaseWitness, node: str, module: str = "web") -> Lease:
+async def until_given(witness: LeaseWitness, node: str, module: str = "web", after: int | None = None) -> Lease:
     """Ask until the lease is given."""
     give_up_s = time.monotonic() + PATIENCE_S
-    while isinstance(answer := await witness.acquire(module, node, 0), Refusal):
+    while isinstance(answer := await witness.acquire(module, node, 0, after), Refusal):
         assert time.monotonic() < give_up_s, answer
         await asyncio.sleep(min(answer.wait_s, 0.1))
     return answer

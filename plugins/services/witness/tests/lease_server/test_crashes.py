@@ -150,6 +150,40 @@ async def test_one_of_three_may_die_and_come_back_and_two_may_not(tmp_path: Path
             await other.close()
 
 
+async def refused(node: LeaseWitness, after: int) -> str:
+    """Why, when it is no more because somebody else may still have it."""
+    give_up_s = time.monotonic() + PATIENCE_S
+    while True:
+        answer = await node.acquire("web", "node2", 0, after)
+        assert isinstance(answer, Refusal), answer
+        if "had it since" in answer.reason:
+            return answer.reason
+        assert time.monotonic() < give_up_s, answer
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_to_whom_an_epoch_was_given_survives_a_crash_of_all_and_the_loss_of_one_of_three(
+    tmp_path: Path, count: int
+) -> None:
+    with running(tmp_path, count) as witnesses:
+        tokens = [one.admit("paris") for one in witnesses]
+        one, other = a_node(tmp_path, *tokens), a_node(tmp_path, *tokens)
+        try:
+            known = await until_given(one, "node1")
+            raised = await one.acquire("web", "node1", 0)
+            assert isinstance(raised, Lease)
+            for witness in witnesses:
+                witness.kill()
+            for witness in witnesses[:2]:
+                await asyncio.to_thread(witness.start)
+            assert f"node1 had it since, with epoch {raised.epoch}" in await refused(other, known.epoch)
+            assert (await until_given(other, "node2", after=raised.epoch)).epoch > raised.epoch
+        finally:
+            await one.close()
+            await other.close()
+
+
 async def test_sigterm_ends_the_server_and_a_new_start_goes_on_from_its_store(tmp_path: Path) -> None:
     with running(tmp_path) as (server,):
         node = a_node(tmp_path, server.admit("paris"))

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 from safekit_witness import LeaseConfig, LeaseWitness, wire
+from safekit_witness.messages import Answer, Failed, Granted
 from safekit_witness.tokens import Token
 
 from safekit_sdk import ConfigError, Lease, PeerError
 from safekit_sdk.testing.leaks import Belongings, left_since
 from safekit_sdk.testing.suspension import cancelled_at, count_suspensions
 
-from .servers import WitnessProcess, a_node, token_file, until_given
+from .servers import WitnessProcess, a_node, free_port, token_file, until_given
 
 
 def a_token(port: int = 4810, address: str = "192.0.2.1") -> str:
@@ -91,6 +95,45 @@ async def test_a_late_answer_is_not_taken_for_that_of_a_later_request(one: Witne
         assert "node1 has it" in await node.probe("web", "node1")
     finally:
         await node.close()
+
+
+class OlderWitness(threading.Thread):
+    """It knows no `after`, and refuses what it does not know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pair, self.port = wire.key_pair(), free_port()
+        self.listener = wire.Listener(self.pair.secret, "127.0.0.1", self.port, lambda _: True)
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        while not self.ended.is_set():
+            self.listener.wait(0.05)
+            for one in self.listener.receive(8):
+                self.listener.send(one.route, self.answer(json.loads(one.data)).model_dump_json().encode())
+        self.listener.close()
+
+    def answer(self, request: dict[str, Any]) -> Answer:
+        unknown = set(request["event"]) - {"kind", "node", "epoch", "ttl_s"}
+        if unknown:
+            why = f"a malformed message: Extra inputs are not permitted at 'event.acquire.{unknown.pop()}'"
+            return Answer(id="", reply=Failed(reason=why))
+        return Answer(id=request["id"], reply=Granted(epoch=request["event"]["epoch"], ttl_s=1.0))
+
+
+async def test_an_older_witness_refuses_what_it_cannot_promise_and_the_node_says_why(tmp_path: Path) -> None:
+    older = OlderWitness()
+    older.start()
+    node = a_node(tmp_path, str(Token("127.0.0.1", older.port, older.pair.public, wire.key_pair().secret)))
+    try:
+        assert await node.acquire("web", "node1", 7) == Lease(7, 1.0)
+        with pytest.raises(PeerError, match=r"did not understand a message: .* at 'event\.acquire\.after'"):
+            await node.acquire("web", "node1", 7, 6)
+        assert await node.acquire("web", "node1", 7) == Lease(7, 1.0)
+    finally:
+        await node.close()
+        older.ended.set()
+        older.join()
 
 
 async def test_a_call_may_be_cancelled_anywhere(three: tuple[WitnessProcess, ...], tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from safekit_witness.quorum import Quorum
 from safekit_sdk import Lease, PeerError, Refusal
 from safekit_sdk.testing import VirtualClock
 
+from .events import SINCE
+
 LEASE_S, TIMEOUT_S = 10.0, 1.0
 RATES = (0.9, 1.0, 1.1)
 
@@ -85,6 +87,15 @@ class Line:
 
 
 @dataclass(slots=True)
+class Told:
+    """A lease that a node heard of, and what it knew of when it asked."""
+
+    node: str
+    epoch: int
+    after: int | None
+
+
+@dataclass(slots=True)
 class Node:
     name: str
     clock: VirtualClock
@@ -92,6 +103,10 @@ class Node:
     rate: float = 1.0
     held: list[tuple[float, float, int]] = field(default_factory=list)
     """In real seconds: from when it was told to when it stops, and the epoch."""
+    told: list[Told] = field(default_factory=list)
+    """Shared by all nodes: what happened, in its order."""
+    unaware: int = 0
+    """How often it was refused because it did not know enough."""
     quorum: Quorum = field(init=False)
 
     def __post_init__(self) -> None:
@@ -101,15 +116,29 @@ class Node:
         return self.clock.now_s * self.rate
 
     async def live(self, chance: random.Random, for_s: float) -> None:
-        """Hold it for a while, now and then give it back; learn of no epoch elsewhere."""
+        """Hold it for a while, now and then give it back; raise its epoch now and then."""
         while self.clock.now_s < for_s:
             with contextlib.suppress(PeerError, TimeoutError):
                 await self.hold(chance)
             await asyncio.sleep(chance.uniform(0, 1.5))
 
+    def knows(self, chance: random.Random) -> int | None:
+        """Of all leases, or of its own at least, or it is asked by force."""
+        own = [one.epoch for one in self.told if one.node == self.name]
+        every = [one.epoch for one in self.told]
+        return chance.choice((max(every, default=0), max(own, default=0), max(own, default=0), None))
+
+    async def ask(self, after: int | None) -> Lease | Refusal:
+        answer = await asyncio.wait_for(self.quorum.acquire("web", self.name, 0, after), TIMEOUT_S)
+        if isinstance(answer, Lease):
+            self.told.append(Told(self.name, answer.epoch, after))
+        else:
+            self.unaware += SINCE in answer.reason
+        return answer
+
     async def hold(self, chance: random.Random) -> None:
         asked_s = self.now_s()
-        answer = await asyncio.wait_for(self.quorum.acquire("web", self.name, 0), TIMEOUT_S)
+        answer = await self.ask(self.knows(chance))
         if isinstance(answer, Refusal):
             return
         until_s = asked_s + answer.ttl_s
@@ -124,6 +153,14 @@ class Node:
                 await asyncio.wait_for(self.quorum.release("web", self.name, answer.epoch), TIMEOUT_S)
                 return
             with contextlib.suppress(PeerError, TimeoutError):
+                if chance.random() < 0.2:
+                    raised = await self.ask(None)
+                    if isinstance(raised, Refusal):
+                        continue
+                    self.held[-1] = (self.held[-1][0], self.clock.now_s, answer.epoch)
+                    answer, until_s = raised, asked_s + raised.ttl_s
+                    self.held.append((self.clock.now_s, until_s / self.rate, answer.epoch))
+                    continue
                 renewed = await asyncio.wait_for(self.quorum.renew("web", self.name, answer.epoch), TIMEOUT_S)
                 if isinstance(renewed, Refusal):
                     self.held[-1] = (self.held[-1][0], min(self.held[-1][1], self.clock.now_s), answer.epoch)
@@ -152,7 +189,10 @@ def run_of(seed: int, *, forgets: bool, for_s: float = 100.0) -> list[Node]:
     chance = random.Random(seed)
     clock = VirtualClock()
     machines = [Machine(clock, chance.choice(RATES)) for _ in range(3)]
-    nodes = [Node(f"node{n}", clock, [Line(m, chance) for m in machines], chance.choice(RATES)) for n in (1, 2, 3)]
+    told: list[Told] = []
+    nodes = [
+        Node(f"node{n}", clock, [Line(m, chance) for m in machines], chance.choice(RATES), told=told) for n in (1, 2, 3)
+    ]
 
     async def main() -> None:
         lines = [line for node in nodes for line in node.lines]
@@ -180,6 +220,22 @@ def test_at_most_one_node_holds_a_majority_and_epochs_grow(seeds: range) -> None
             assert before[1] <= after[0] or before[3] == after[3], (seed, before, after)
             assert before[2] < after[2], (seed, before, after)
     assert leases > len(seeds)
+
+
+def test_no_node_gets_a_majority_that_does_not_know_of_what_another_one_had() -> None:
+    unaware = given = 0
+    for seed in range(20, 50):
+        nodes = run_of(seed, forgets=False)
+        unaware += sum(node.unaware for node in nodes)
+        told = sorted(nodes[0].told, key=lambda one: one.epoch)
+        for place, later in enumerate(told):
+            if later.after is None:
+                continue
+            others = [one.epoch for one in told[:place] if one.node != later.node]
+            assert max(others, default=0) <= later.after, (seed, later, told)
+            given += bool(others)
+    assert unaware > 10
+    assert given > 10
 
 
 def test_at_most_one_node_holds_it_when_one_disk_at_a_time_is_old_or_empty() -> None:
@@ -236,6 +292,48 @@ def test_a_partial_grant_that_followed_a_lease_of_this_node_is_not_given_back() 
 
     clock.run(main())
     assert machines[0].disk["web"] == Record("node1", 2, 2, LEASE_S, Past("node1", 1))
+
+
+def three_nodes_without_the_first_line_of_the_first(clock: VirtualClock) -> tuple[list[Machine], list[Node]]:
+    machines = three(clock)
+    nodes = [Node(f"node{n}", clock, [Line(m, random.Random(1)) for m in machines]) for n in (1, 2)]
+    nodes[0].lines[0].cut = True
+    return machines, nodes
+
+
+def test_one_of_every_majority_knows_what_was_given_by_another_majority() -> None:
+    """The primary raises its epoch while one member is away; then another one is away, and the primary gone."""
+    for away in range(3):
+        clock = VirtualClock()
+        machines, (primary, other) = three_nodes_without_the_first_line_of_the_first(clock)
+
+        async def main(primary: Node = primary, other: Node = other, away: int = away) -> list[Lease | Refusal]:
+            await primary.quorum.acquire("web", "node1", 39)
+            lease = await primary.quorum.acquire("web", "node1", 40)
+            assert isinstance(lease, Lease)
+            await asyncio.sleep(5 * LEASE_S)
+            other.lines[away].cut = True
+            return [await other.quorum.acquire("web", "node2", 0, lease.epoch + more) for more in (-1, 0)]
+
+        refused, given = clock.run(main())
+        assert isinstance(refused, Refusal)
+        assert "node1 had it since, with epoch 40" in refused.reason
+        assert isinstance(given, Lease), (away, given, machines)
+
+
+def test_what_a_minority_granted_for_nothing_is_not_held_against_another_node() -> None:
+    clock = VirtualClock()
+    machines, (one, other) = three_nodes_without_the_first_line_of_the_first(clock)
+    one.lines[1].cut = True
+
+    async def main() -> Lease | Refusal:
+        with pytest.raises(PeerError):
+            await one.quorum.acquire("web", "node1", 50)
+        other.lines[0].cut = True
+        return await other.quorum.acquire("web", "node2", 0, 0)
+
+    assert clock.run(main()) == Lease(51, LEASE_S)
+    assert machines[2].disk["web"].past.to_others_than("node2") == ("", 0)
 
 
 def test_the_epoch_of_a_majority_is_greater_than_that_of_every_member() -> None:

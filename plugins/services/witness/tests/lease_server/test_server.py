@@ -242,6 +242,50 @@ def test_a_damaged_or_lost_store_is_an_error_and_no_empty_start(tmp_path: Path, 
     assert "wait until no lease of it can still count" in caught.value.hint
 
 
+def in_format_1(path: Path) -> None:
+    """As it was before it was kept to whom an epoch was given."""
+    from safekit_witness.store import _seal
+
+    connection = sqlite3.connect(path)
+    columns = "cluster, module, node, epoch, greatest, ttl_s"
+    rows = connection.execute(f"SELECT {columns} FROM leases").fetchall()
+    connection.executescript(
+        "DROP TABLE leases; PRAGMA user_version = 1; CREATE TABLE leases (cluster TEXT NOT NULL, module TEXT NOT NULL, "
+        "node TEXT NOT NULL, epoch INTEGER NOT NULL, greatest INTEGER NOT NULL, ttl_s REAL NOT NULL, "
+        "seal INTEGER NOT NULL, PRIMARY KEY (cluster, module)) STRICT;"
+    )
+    connection.executemany("INSERT INTO leases VALUES (?,?,?,?,?,?,?)", [(*row, _seal(*row)) for row in rows])
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_store_that_does_not_say_to_whom_epochs_were_given_is_taken_over_as_if_to_others(
+    tmp_path: Path, damaged: bool
+) -> None:
+    from safekit_witness.leases import Record
+    from safekit_witness.past import Past
+
+    place = Directory(tmp_path / "w")
+    place.create("127.0.0.1", 4810)
+    store = Store(place.store_path)
+    store.admit("paris", "key")
+    store.keep([("paris", "web", Record("node1", 7, 9, 10.0))])
+    store.close()
+    in_format_1(place.store_path)
+    if damaged:
+        another_epoch(place.store_path)
+        with pytest.raises(ConfigError, match="damaged"):
+            Store(place.store_path)
+        return
+    for _ in range(2):
+        store = Store(place.store_path)
+        assert store.clients() == {"key": "paris"}
+        assert store.leases() == [("paris", "web", Record("node1", 7, 9, 10.0, Past(others=9)))]
+        assert [row[2].given_to_others(node) for row in store.leases() for node in ("node1", "node2")] == [("", 9)] * 2
+        store.close()
+
+
 def test_two_processes_do_not_share_a_store(one: WitnessProcess) -> None:
     with pytest.raises(RuntimeError, match="is in use"):
         program("run", directory=one.directory)
