@@ -25,6 +25,8 @@ from safekit_sdk import SafekitError
 TAIL_BYTES: Final = 256 << 10
 WORDS: Final = 500
 PREFLIGHTS: Final = 16
+DAEMON: Final = "safekitd"
+"""What the daemon's own lines say of their process; the hosts write to the same file."""
 _LAST_LINE: Final = "SELECT body FROM entries WHERE module = '' AND kind = 'log' ORDER BY id DESC LIMIT 1"
 
 
@@ -129,6 +131,8 @@ def _understood(line: str) -> tuple[str, bool]:
     try:
         entry = json.loads(line)
         event, level = str(entry["event"]), str(entry["level"])
+        if entry.get("process", DAEMON) != DAEMON:
+            return "", False
     except (ValueError, KeyError, TypeError):
         return (line.strip() if line.startswith("safekitd: ") or _ends_traceback(line) else ""), False
     reason = f": {entry['error']}" if entry.get("error") else ""

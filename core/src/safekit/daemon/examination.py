@@ -153,7 +153,8 @@ class Examination:
 
     def _past(self, lost_after_s: float) -> Past:
         self._daemon.history.flush(2.0)
-        return read_past(self._daemon.history, self._daemon.recorder.incarnation, lost_after_s)
+        path = self._daemon.settings.var / "history.db"
+        return read_past(self._daemon.history, path, self._daemon.recorder.incarnation, lost_after_s)
 
     def _process(self) -> ProcessFacts:
         policy = os.sched_getscheduler(os.getpid()) & ~os.SCHED_RESET_ON_FORK

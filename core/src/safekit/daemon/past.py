@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from safekit.diagnosis.facts import AlarmFacts
@@ -16,6 +19,17 @@ MAX_ENTRIES: Final = 5000
 MAX_BEATS: Final = 4000
 """Of one second, one peer and one network each."""
 MAX_ALARMS: Final = 50
+Arrival = tuple[float, str, int]
+"""Monotonic time, from whom, and in which incarnation of that node's daemon; 0 where it is that of the one before."""
+_REGULAR: Final = """
+SELECT id, mono, body FROM entries WHERE module = '' AND kind = 'beats' AND incarnation = ? ORDER BY id DESC LIMIT ?
+"""
+_CHANGED: Final = """
+SELECT mono, json_extract(body, '$.heartbeat.node'), json_extract(body, '$.heartbeat.incarnation') FROM entries
+WHERE module = '' AND kind = 'event' AND id >= ? AND incarnation = ? AND type = 'HeartbeatHeard'
+ORDER BY id DESC LIMIT ?
+"""
+"""A heartbeat that changed something is kept with all its modules, which may be large and is not needed here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +46,17 @@ class Past:
 NO_PAST: Final = Past((), {}, {}, 0.0)
 
 
-def read_past(history: History, incarnation: int, lost_after_s: float) -> Past:
-    """Blocking."""
+def read_past(history: History, path: Path, incarnation: int, lost_after_s: float) -> Past:
+    """`path`: the file of the history, for what is read of it without its bodies. Blocking; sqlite3.Error."""
     since = time.time() - DAY_S
     told = [history.query(Query(None, (kind,), since=since, last=MAX_ENTRIES)) for kind in ("decision", "log")]
     node_only = history.query(Query("", ("decision",), since=since, last=MAX_ENTRIES))
-    heard = history.query(Query("", ("beats", "event"), since=since, last=MAX_BEATS))
-    beats = [entry for entry in heard if entry.incarnation == incarnation and entry.type == "HeartbeatHeard"]
-    arrivals = sorted(found for entry in beats for found in _arrivals(entry))
+    heard = arrivals(path, incarnation)
     return Past(
         alarms=tuple(_alarms(entry for entries in told for entry in entries)),
         losses=losses(node_only),
-        gaps_s=gaps(arrivals, lost_after_s),
-        beats_s=arrivals[-1][0] - arrivals[0][0] if arrivals else 0.0,
+        gaps_s=gaps(heard, lost_after_s),
+        beats_s=heard[-1][0] - heard[0][0] if heard else 0.0,
     )
 
 
@@ -80,21 +92,29 @@ def losses(entries: Iterable[Entry]) -> dict[str, int]:
     return {peer: count for peer, count in counts.items() if count}
 
 
-def gaps(arrivals: Iterable[tuple[float, str]], lost_after_s: float) -> dict[str, float]:
-    """`arrivals` in order: when, and from whom. A silence as long as the loss time is a loss, which is told as one."""
-    last: dict[str, float] = {}
+def gaps(heard: Iterable[Arrival], lost_after_s: float) -> dict[str, float]:
+    """By peer the longest between two arrivals, which are in order. A silence as long as the loss time is a loss, and
+    that of a daemon that was restarted is none."""
+    last: dict[str, tuple[float, int]] = {}
     longest: dict[str, float] = {}
-    for at_s, peer in arrivals:
-        gap_s = at_s - last.get(peer, at_s)
-        last[peer] = at_s
-        if gap_s < lost_after_s:
+    for at_s, peer, said in heard:
+        before_s, known = last.get(peer, (at_s, said))
+        incarnation = said or known
+        last[peer] = at_s, incarnation
+        gap_s = at_s - before_s
+        if gap_s < lost_after_s and (incarnation == known or not known):
             longest[peer] = max(longest.get(peer, 0.0), gap_s)
     return longest
 
 
-def _arrivals(entry: Entry) -> Iterator[tuple[float, str]]:
-    body = json.loads(entry.body)
-    if entry.kind == "beats":
-        yield from ((entry.mono + offset_ms / 1000, str(body["peer"])) for offset_ms in body["ms"])
-    else:
-        yield entry.mono, str(body["heartbeat"]["node"])
+def arrivals(path: Path, incarnation: int) -> list[Arrival]:
+    """Heartbeats as they came to this incarnation of our daemon, in order; the last MAX_BEATS entries of them."""
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as connection:
+        regular = connection.execute(_REGULAR, (incarnation, MAX_BEATS)).fetchall()
+        oldest = regular[-1][0] if regular else 0
+        changed = connection.execute(_CHANGED, (oldest, incarnation, MAX_BEATS)).fetchall()
+    found: list[Arrival] = [(mono_s, str(peer), int(said)) for mono_s, peer, said in changed]
+    for _, mono_s, text in regular:
+        body = json.loads(text)
+        found += [(mono_s + offset_ms / 1000, str(body["peer"]), 0) for offset_ms in body["ms"]]
+    return sorted(found)

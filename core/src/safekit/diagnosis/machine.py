@@ -97,7 +97,7 @@ def check_lacks(cluster: ClusterFacts) -> Iterator[Finding]:
                     name="machine-lacks",
                     what=sentence,
                     why="a start of the module on this machine would fail, or meet a surprise",
-                    mend=f"mend it, then `safekit plan {module}` looks again",
+                    mend=f"do what it says; `safekit plan {module}` looks again",
                     nodes=(node,),
                     module=module,
                 )

@@ -254,7 +254,7 @@ def _last_server(name: str, node: str) -> Finding:
         name="one-server",
         what=f"only {node} serves its clients",
         why="if it fails, nobody does",
-        mend=f"`safekit module start {name} --all`, and `safekit why {name} --on` each node that does not run",
+        mend=f"`safekit module start {name} --all`; `safekit status {name}` shows why a node does not run it",
         module=name,
     )
 
