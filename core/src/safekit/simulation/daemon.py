@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,7 @@ from safekit.engine.actions import (
     TakeShare,
 )
 from safekit.engine.reports import Heartbeat, ModuleReport
+from safekit.engine.spec import Kind
 from safekit.simulation.host import Host
 from safekit.simulation.scenario import MODULE
 from safekit.simulation.schedule import Process
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 TAKES_UP: Final = frozenset({Phase.START_BOTH, Phase.START_PRIM, Phase.START_SEC, Phase.START_SECOND})
 SAVE_AGAIN_S: Final = 5.0
+STALLED_S: Final = 0.25
+HOST_SILENT_S: Final = 5.0
 KILL_S: Final = 0.02
 
 Pending = tuple[engine.NodeState, engine.Durable | None, tuple[Action, ...]]
@@ -49,12 +53,16 @@ class Daemon(Process):
         self._pending: deque[Pending] = deque()
         self._saving = False
         self._sequence = 0
+        self._committing_s = -math.inf
+        """Since when the save that is under way takes."""
         self._timer = 0
+        self._rings = False
         self._trouble = ""
         self._next_tick_s = machine.local_s()
+        self._extends = machine.module.kind is Kind.FARM or machine.module.witness is not None
+        """There is something that this node may go on doing only because others hear it."""
         self.host: Host | None = None
-        spec = machine.scenario.membership(machine.name)
-        self.submit(events.Configured(spec, (machine.module,)))
+        self.submit(events.Configured(machine.membership(), (machine.module,)))
         self.submit(events.Started(self.incarnation, boot=boot))
         self._tick()
 
@@ -69,7 +77,8 @@ class Daemon(Process):
     def _set_timer(self) -> None:
         self._timer += 1
         due_s = engine.next_deadline(self.node)
-        if due_s is not None and due_s < self._next_tick_s:
+        self._rings = due_s is not None
+        if due_s is not None:
             delay_s = max(due_s - self.machine.local_s(), 0.001)
             self._later_local(delay_s, partial(self._rang, self._timer))
 
@@ -78,17 +87,22 @@ class Daemon(Process):
 
     def _rang(self, timer: int) -> None:
         if timer == self._timer:
-            self.submit(events.TimePassed())
+            self._rings = False
+            self._let_time_pass()
+
+    def _let_time_pass(self) -> None:
+        self.submit(events.TimePassed())
+        if not self._rings:
             self._set_timer()
 
     def _tick(self) -> None:
         """The pace: one TimePassed and one heartbeat per interval."""
         now_s = self.machine.local_s()
-        self._next_tick_s = max(self._next_tick_s + self.machine.scenario.interval_s, now_s)
-        self.submit(events.TimePassed())
-        self._set_timer()
+        self._next_tick_s = max(self._next_tick_s + self.machine.timing.interval_s, now_s)
+        self._let_time_pass()
         self.beat()
-        self._extend_leases()
+        if self._extends:
+            self._extend_leases()
         self._later_local(self._next_tick_s - now_s, self._tick)
 
     def beat(self) -> None:
@@ -109,7 +123,9 @@ class Daemon(Process):
         self.machine.network.send(self.machine.name, beat)
 
     def _extend_leases(self) -> None:
-        for _, until_s in engine.leases(self.node):
+        """None while a disk that hangs keeps what was decided from being done."""
+        stalled = self._saving and self.machine.local_s() - self._committing_s > STALLED_S
+        for _, until_s in () if stalled else engine.leases(self.node):
             if self.host is not None:
                 self.host.deliver(partial(self.host.extend_lease, until_s))
         self.machine.feed_watchdog(engine.rights(self.node))
@@ -127,7 +143,7 @@ class Daemon(Process):
             if durable is None:
                 self._perform_all(node, actions, saved=True)
             else:
-                self._saving = True
+                self._saving, self._committing_s = True, self.machine.local_s()
                 self.later(self.machine.save_delay_s(), partial(self._saved, node, durable, actions))
 
     def _saved(self, node: engine.NodeState, durable: engine.Durable, actions: tuple[Action, ...]) -> None:
@@ -154,17 +170,23 @@ class Daemon(Process):
             self.later(SAVE_AGAIN_S, self._save_again)
 
     def _perform_all(self, node: engine.NodeState, actions: tuple[Action, ...], *, saved: bool) -> None:
-        if saved or not any(_takes_up(action) for action in actions):
-            self.published = engine.reports(node)
-            self.machine.watch.published(self)
+        self.published = engine.reports(node)
+        self.machine.watch.published(self)
         for action in actions:
-            if saved or not _takes_up(action):
+            if not _takes_up(action):
                 self._perform(action)
-            elif isinstance(action, RunPipeline):
-                self._refuse(action)
+            elif isinstance(action, RunPipeline) and not saved:
+                self._refuse(action, "the decision could not be recorded")
+            elif isinstance(action, RunPipeline) and self.machine.local_s() >= self._ends().stop_s:
+                self._refuse(action, "the right to run ended while the decision was recorded")
+            else:
+                self._perform(action)
 
-    def _refuse(self, order: RunPipeline) -> None:
-        finished = events.PipelineFinished(MODULE, order.run, ok=False, reason="the decision could not be recorded")
+    def _ends(self) -> engine.Limits:
+        return dict(engine.rights(self.node)).get(MODULE, engine.Limits())
+
+    def _refuse(self, order: RunPipeline, why: str) -> None:
+        finished = events.PipelineFinished(MODULE, order.run, ok=False, reason=f"not started, because {why}")
         self.machine.watch.answered(self.machine, order, ok=False)
         self.later(0.0, partial(self.submit, finished))
 
@@ -194,7 +216,8 @@ class Daemon(Process):
         if self.host is None:
             self.submit(events.HostLost(MODULE, "the host cannot be reached"))
         else:
-            self.host.deliver(partial(self.host.run, order))
+            until_s = math.inf if order.force else self._ends().host_s
+            self.host.deliver(partial(self.host.run, order, until_s))
 
     def _take_share(self, order: TakeShare) -> None:
         self.machine.watch.share_ordered(self.machine)
@@ -217,7 +240,7 @@ class Daemon(Process):
 
     def _end_host(self) -> None:
         if self.host is not None:
-            self.host.kill()
+            self.host.end()
             self.host = self.machine.host = None
 
     def kill_host(self, why: str) -> None:
@@ -227,6 +250,15 @@ class Daemon(Process):
         else:
             self.host.kill()
             self.later(KILL_S, partial(self.lost, self.host, why))
+
+    def judge_host(self, host: Host) -> None:
+        """One that says nothing is killed; not on the ground of what this daemon did not hear while it slept."""
+        if self.host is not host or not host.frozen:
+            return
+        if self.schedule.now_s - self.machine.thawed_s < HOST_SILENT_S:
+            self.later(HOST_SILENT_S, partial(self.judge_host, host))
+        else:
+            self.kill_host(f"the host was silent for {HOST_SILENT_S:g} s")
 
     def told(self, host: Host, event: Any) -> None:
         if host.alive:

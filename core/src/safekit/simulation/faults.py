@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Final
 
 from safekit.engine.events import Command
+from safekit.simulation.scenario import Injection
 
 if TYPE_CHECKING:
     from safekit.simulation.history import History
     from safekit.simulation.machine import Machine
     from safekit.simulation.network import Link
+    from safekit.simulation.scenario import Timing
     from safekit.simulation.schedule import Work
 
 COMMANDS: Final = tuple(command for command in Command if command is not Command.SHUTDOWN)
@@ -24,6 +26,8 @@ class Faults:
     def __init__(self, history: History, rng: Random) -> None:
         self.history = history
         self.rng = rng
+        self.planned: tuple[Injection, ...] = ()
+        self._part = 1.0
         self._at_work = 0
         self._kinds: dict[str, Callable[[], None]] = {
             "cut": self._cut,
@@ -51,20 +55,47 @@ class Faults:
             "witness_down": self._witness_down,
             "witness_cut": self._witness_cut,
             "isolate": self._isolate,
+            "host_freeze": self._host_freeze,
+            "suspend": self._suspend,
+            "hung_disk": self._hung_disk,
+            "deaf": self._deaf,
+            "retime": self._retime,
         }
 
     def plan(self) -> float:
         """Put the scenario's faults on the schedule. Return when the last has begun."""
+        given = self.history.scenario.injections
+        self.planned = tuple(self._draw()) if given is None else given
+        for injection in self.planned:
+            self.history.schedule.after(injection.at_s, partial(self._inject, injection))
+        return max((injection.at_s for injection in self.planned), default=0.0)
+
+    def _draw(self) -> Iterator[Injection]:
         scenario = self.history.scenario
-        at_s = last_s = 0.0
-        for _ in range(scenario.count):
+        at_s = 0.0
+        for number in range(scenario.count):
             soon_s = at_s + self.rng.uniform(0.0, 2 * scenario.lost_after_s)
-            now_s = at_s + self.rng.uniform(0.0, scenario.interval_s)
+            now_s = at_s + self.rng.uniform(0.0, scenario.timing.interval_s)
             at_s = self.rng.choice((now_s, soon_s, self.rng.uniform(0.0, scenario.trouble_s)))
-            kind = self.rng.choice(scenario.faults)
-            self.history.schedule.after(at_s, self._kinds[kind])
-            last_s = max(last_s, at_s)
-        return last_s
+            yield Injection(number, self.rng.choice(scenario.faults), at_s)
+
+    def _inject(self, injection: Injection) -> None:
+        scenario = self.history.scenario
+        rng = Random(scenario.seed << 8 | injection.number) if scenario.own_randomness else self.rng
+        self._with(rng, injection.part, self._kinds[injection.kind])
+
+    def _with(self, rng: Random, part: float, work: Work) -> None:
+        self.rng, self._part = rng, part
+        self._do(work)
+
+    def _do(self, work: Work) -> None:
+        """What is noted meanwhile is done to the cluster, and is no consequence."""
+        chronicle = self.history.watch.chronicle
+        if chronicle is not None:
+            chronicle.injects = True
+        work()
+        if chronicle is not None:
+            chronicle.injects = False
 
     @property
     def at_work(self) -> bool:
@@ -77,6 +108,9 @@ class Faults:
         return self.rng.choice(self.rng.choice((machines, primaries or machines)))
 
     def _for_a_while(self, work: Work, *, least_s: float = 0.05) -> None:
+        self._during(self._seconds(least_s), work)
+
+    def _seconds(self, least_s: float = 0.05) -> float:
         """Short, about the loss time, or long; the boundary is where the bugs are."""
         lost_s = self.history.scenario.lost_after_s
         seconds = self.rng.choice(
@@ -84,7 +118,11 @@ class Faults:
         )
         if self.history.witness is not None and self.rng.random() < 0.3:
             seconds = self.history.witness.spec.lease_s * self.rng.uniform(0.5, 2.5)
-        self._during(max(seconds, least_s), work)
+        return max(seconds * self._part, least_s)
+
+    def _soon(self, seconds: float, work: Work) -> None:
+        """More of the same fault."""
+        self._during(seconds, partial(self._with, self.rng, self._part, work))
 
     def _during(self, seconds: float, work: Work) -> None:
         self._at_work += 1
@@ -92,7 +130,7 @@ class Faults:
         self.history.schedule.after(seconds, partial(self._end, work))
 
     def _end(self, work: Work) -> None:
-        work()
+        self._do(work)
         self._at_work -= 1
         if not self._at_work:
             self.history.watch.quiet_since_s = self.history.schedule.now_s
@@ -113,11 +151,22 @@ class Faults:
         sender = self.rng.choice(self.history.scenario.nodes)
         self._cut_links([link for link in self.history.network.links() if link[1] == sender])
 
-    def _cut_links(self, links: list[Link], also: str = "") -> None:
+    def _deaf(self) -> None:
+        """One way is lost for long: from a node or to it, to and from all others or one of them."""
+        node = self.rng.choice(self.history.scenario.nodes)
+        other = self.rng.choice(self.history.scenario.nodes)
+        end = self.rng.choice((1, 2))
+        links = [link for link in self.history.network.links() if link[end] == node]
+        only = [link for link in links if link[3 - end] == other]
+        seconds = self.rng.uniform(2.0, 12.0) * self.history.scenario.lost_after_s
+        seconds += self.rng.uniform(0.0, 2.0) * self.history.scenario.lease_s
+        self._cut_links(self.rng.choice((links, only or links)), seconds=seconds * self._part)
+
+    def _cut_links(self, links: list[Link], also: str = "", seconds: float | None = None) -> None:
         """`also`: the node that does not reach the witness meanwhile."""
         self._note(f"cut {' '.join(f'{net}:{a}>{b}' for net, a, b in links)}")
         self.history.network.cut(links)
-        self._for_a_while(partial(self._mend, links, also))
+        self._during(self._seconds() if seconds is None else seconds, partial(self._mend, links, also))
 
     def _mend(self, links: list[Link], also: str) -> None:
         if self.history.witness is not None:
@@ -127,7 +176,7 @@ class Faults:
 
     def _flap(self) -> None:
         for index in range(self.rng.randint(2, 5)):
-            self._during(index * self.rng.uniform(0.5, 3.0), self._cut)
+            self._soon(index * self.rng.uniform(0.5, 3.0), self._cut)
 
     def _noise(self) -> None:
         network = self.history.network
@@ -193,6 +242,11 @@ class Faults:
         machine.freeze()
         self._for_a_while(machine.thaw)
 
+    def _suspend(self) -> None:
+        machine = self._machine()
+        machine.freeze(clock_stands=True)
+        self._for_a_while(machine.thaw)
+
     def _daemon_freeze(self) -> None:
         machine = self._machine()
         machine.freeze_daemon()
@@ -203,7 +257,16 @@ class Faults:
     def _slow_disk(self) -> None:
         machine = self._machine()
         machine.ills.slow_save_s = self.rng.uniform(0.1, 2.0)
+        machine.note(f"each save takes {machine.ills.slow_save_s:.2f} s more")
         self._for_a_while(partial(setattr, machine.ills, "slow_save_s", 0.0))
+
+    def _hung_disk(self) -> None:
+        """What is saved meanwhile is on disk only when the disk goes on."""
+        machine = self._machine()
+        seconds = self._seconds()
+        machine.note("the disk hangs")
+        machine.ills.disk_hangs_until_s = self.history.schedule.now_s + seconds
+        self._during(seconds, partial(machine.note, "the disk goes on"))
 
     def _failed_disk(self) -> None:
         machine = self._machine()
@@ -219,13 +282,21 @@ class Faults:
             machine.note("the host is killed")
             machine.daemon.kill_host("killed by a signal")
 
+    def _host_freeze(self) -> None:
+        machine = self._machine()
+        host = machine.freeze_host()
+        self._for_a_while(partial(machine.thaw_host, host))
+
     def _some(self, ill: str) -> None:
         machine = self._machine()
-        setattr(machine.ills, ill, self.rng.randint(1, 3))
+        number = self.rng.randint(1, 3)
+        machine.note(f"{ill.replace('_', ' ')} to come: {number}")
+        setattr(machine.ills, ill, number)
         self._for_a_while(partial(setattr, machine.ills, ill, 0))
 
     def _app_down(self) -> None:
         machine = self._machine()
+        machine.note("the application is down")
         machine.app(down=True)
         self._for_a_while(partial(machine.app, down=False))
 
@@ -247,7 +318,7 @@ class Faults:
             force = self.rng.random() < 0.3
             self.history.schedule.after(later_s, partial(machine.command, Command.PRIM, force=force))
         if self.rng.random() < 0.5:
-            self._during(self.rng.uniform(0.0, 3.5 * self.history.scenario.phase_s), self._cut)
+            self._soon(self.rng.uniform(0.0, 3.5 * self.history.scenario.phase_s), self._cut)
 
     def _weight(self) -> None:
         self._machine().set_weight(self.rng.choice((None, 0, 1, 100, 300)))
@@ -255,5 +326,19 @@ class Faults:
     def _reconfigure(self) -> None:
         signature = str(self.rng.randint(2, 9))
         for machine in self.history.machines.values():
-            module = replace(machine.module, signature=signature)
-            self.history.schedule.after(self.rng.uniform(0.0, 0.5), partial(machine.configure, module))
+            self.history.schedule.after(self.rng.uniform(0.0, 0.5), partial(self._sign, machine, signature))
+
+    @staticmethod
+    def _sign(machine: Machine, signature: str) -> None:
+        machine.configure(replace(machine.module, signature=signature), machine.timing)
+
+    def _retime(self) -> None:
+        """The heartbeats' timing is changed, on one node after the other."""
+        timing = self.rng.choice((self.history.scenario.timing, *self.history.scenario.later_timings))
+        self._note(f"heartbeats every {timing.interval_s:g} s, lost after {timing.lost_after_s:g} s")
+        for machine in self.history.machines.values():
+            self.history.schedule.after(self.rng.uniform(0.0, 0.5), partial(self._time, machine, timing))
+
+    @staticmethod
+    def _time(machine: Machine, timing: Timing) -> None:
+        machine.configure(machine.module, timing)

@@ -13,13 +13,16 @@ from safekit.engine.events import Command
 from safekit.engine.module import Module
 from safekit.engine.reports import ModuleState, Readiness
 from safekit.engine.spec import IsolationPolicy, Kind
+from safekit.simulation.chronicle import Chronicle
+from safekit.simulation.drawing import draw
 from safekit.simulation.faults import Faults
 from safekit.simulation.host import SYNC_S
 from safekit.simulation.machine import Machine
 from safekit.simulation.network import Network
-from safekit.simulation.scenario import MODULE, Scenario, draw
+from safekit.simulation.scenario import MODULE, Injection, Scenario
 from safekit.simulation.schedule import Schedule
-from safekit.simulation.watch import ViolationError, Watch
+from safekit.simulation.violation import Promise, ViolationError
+from safekit.simulation.watch import Watch
 from safekit.simulation.witness import Witness
 
 REST_S: Final = 2.0
@@ -31,18 +34,25 @@ class Outcome:
     seed: int
     violation: str
     """Empty when every invariant held."""
-    simulated_s: float
-    takeovers: int
-    both_s: float
+    simulated_s: float = 0.0
+    takeovers: int = 0
+    both_s: float = 0.0
+    promise: str = ""
+    """The one that was not kept."""
+    injections: tuple[Injection, ...] = ()
     trace: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    """What was injected, and when it ended."""
+    why: tuple[str, ...] = ()
+    """What `safekit why` would say of the last change on each node."""
 
 
 class History:
-    def __init__(self, scenario: Scenario, trace: list[str] | None = None) -> None:
+    def __init__(self, scenario: Scenario, chronicle: Chronicle | None = None) -> None:
         self.scenario = scenario
         rng = Random(scenario.seed ^ 0x5AFE)
         self.schedule = Schedule()
-        self.watch = Watch(scenario, self.schedule, trace)
+        self.watch = Watch(scenario, self.schedule, chronicle)
         self.network = Network(scenario, self.schedule, Random(rng.random()))
         self.machines = {
             name: Machine(name, scenario, self.schedule, Random(rng.random()), self.network, self.watch)
@@ -74,7 +84,9 @@ class History:
         while self.faults.at_work:
             self.schedule.run(self.schedule.now_s + 1.0)
         if self.scenario.module.kind is Kind.MIRROR and len(self.machines) > 1 and self._rng.random() < 0.3:
-            self._survive(self._rng.choice(list(self.machines.values())))
+            gone = self._rng.choice(list(self.machines.values()))
+            if self.scenario.may_end_alone:
+                self._survive(gone)
         self._repair()
         self._settle()
         self._stop()
@@ -85,28 +97,32 @@ class History:
         if self._rng.random() < 0.5:
             self._leave(gone)
             return
-        gone.power_off()
-        self.watch.note("--", f"{gone.name} stays off")
+        self._retire(gone)
         left = next(machine for machine in self.machines.values() if machine is not gone)
         self.schedule.run(self.schedule.now_s + 2 * self.scenario.lost_after_s + 2 * self.scenario.phase_s)
         left.command(Command.START)
         if self.witness is not None and not self.scenario.module.has_data:
-            self._within("it does not survive with the witness", lambda: self._runs_alone(left))
+            self._within(Promise.SURVIVES, "it does not survive with the witness", lambda: self._runs_alone(left))
             return
         safety = self.scenario.module.isolation is IsolationPolicy.SAFETY or self.witness is not None
         if safety or self.scenario.module.has_data:
-            self._within("it does not survive", lambda: self._rests(left))
+            self._within(Promise.SURVIVES, "it does not survive", lambda: self._rests(left))
             left.command(Command.PRIM, force=True)
-        self._within("it does not survive", lambda: self._runs_alone(left))
+        self._within(Promise.SURVIVES, "it does not survive", lambda: self._runs_alone(left))
 
     def _leave(self, gone: Machine) -> None:
         """One node is shut down; the other runs it without anybody's word, whatever the policy."""
-        self._within("it does not come to rest", self._well)
+        self._within(Promise.COMES_TO_REST, "it does not come to rest", self._well)
         self.schedule.run(self.schedule.now_s + 1.5 * SYNC_S)
-        gone.shut_down(gone.power_off)
+        gone.shut_down(partial(self._retire, gone))
         self.schedule.run(self.schedule.now_s + 0.1)
         left = next(machine for machine in self.machines.values() if machine is not gone)
-        self._within("it does not go on", lambda: not gone.powered and self._runs_alone(left))
+        self._within(Promise.SURVIVES, "it does not go on", lambda: not gone.powered and self._runs_alone(left))
+
+    def _retire(self, gone: Machine) -> None:
+        gone.power_off()
+        gone.retired = True
+        self.watch.note("--", f"{gone.name} stays off")
 
     def _rests(self, left: Machine) -> bool:
         module = self._module(left)
@@ -116,18 +132,18 @@ class History:
         module = self._module(left)
         return module.state is ModuleState.ALONE and module.readiness is Readiness.READY and left.primary
 
-    def _within(self, what: str, done: Callable[[], bool]) -> None:
+    def _within(self, promise: Promise, what: str, done: Callable[[], bool]) -> None:
         began_s = self.schedule.now_s
         while not done():
             if self.schedule.now_s - began_s > self.scenario.settle_s:
-                self.watch.violated(f"{what} within {self.scenario.settle_s:.0f} s: {self._shown()}")
+                self.watch.violated(promise, f"{what} within {self.scenario.settle_s:.0f} s: {self._shown()}")
             self.schedule.run(self.schedule.now_s + 0.5)
 
     def _stop(self) -> None:
         """The operator stops it everywhere, and then nothing runs anywhere."""
         for machine in self.machines.values():
             machine.command(Command.STOP)
-        self._within("it does not stop", self._is_stopped)
+        self._within(Promise.STOPS, "it does not stop", self._is_stopped)
 
     def _is_stopped(self) -> bool:
         stopped = all(m.state is ModuleState.STOP and m.run is None and not m.active for m in self._modules())
@@ -140,12 +156,14 @@ class History:
             self.witness.mend()
         for machine in self.machines.values():
             machine.crash_at_next_save(armed=False)
+            machine.retired = False
             machine.power_on()
             machine.start_daemon()
             machine.app(down=False)
         self.schedule.run(self.schedule.now_s + 3 * self.scenario.phase_s)
         for machine in self.machines.values():
-            machine.ills.disk_failed = False
+            machine.power_on()  # it may have been reset meanwhile
+            machine.ills.disk_failed, machine.ills.disk_hangs_until_s = False, 0.0
             machine.ills.failed_starts = machine.ills.stuck_stops = machine.ills.hanging_runs = 0
             machine.ills.lost_shares = 0
             machine.command(Command.FAILOVER_ON)
@@ -155,11 +173,11 @@ class History:
     def _settle(self) -> None:
         """A bounded time after the repair, all is well, and it stays so."""
         self.network.calm = True
-        self._within("it does not come to rest", self._well)
+        self._within(Promise.COMES_TO_REST, "it does not come to rest", self._well)
         before = self._shown()
         self.schedule.run(self.schedule.now_s + REST_S)
         if not self._well() and not self._swaps_to_default(before):
-            self.watch.violated(f"it did not stay at rest: {before}, then {self._shown()}")
+            self.watch.violated(Promise.STAYS_AT_REST, f"it did not stay at rest: {before}, then {self._shown()}")
 
     def _swaps_to_default(self, before: str) -> bool:
         return self.scenario.module.default_primary is not None and before != self._shown()
@@ -182,6 +200,10 @@ class History:
         modules = self._modules()
         if len(modules) < len(self.machines) or any(m.readiness is not Readiness.READY for m in modules):
             return False
+        if any(
+            machine.daemon is not None and machine.daemon.node.storage_trouble for machine in self.machines.values()
+        ):
+            return False  # it has not seen yet that its disk is well again
         states = sorted(m.state for m in modules)
         if self.scenario.module.kind is Kind.FARM:
             return set(states) == {ModuleState.UP} and self._is_shared(modules)
@@ -202,12 +224,27 @@ class History:
 
 def run_history(seed: int, *, witness: bool = True, trace: bool = False) -> Outcome:
     """The same seed always gives the same history."""
-    lines: list[str] | None = [] if trace else None
-    history = History(draw(seed, witness=witness), lines)
-    violation = ""
+    return play(draw(seed, witness=witness), trace=trace)
+
+
+def play(scenario: Scenario, *, trace: bool = False) -> Outcome:
+    chronicle = Chronicle() if trace else None
+    history = History(scenario, chronicle)
+    violation = promise = ""
     try:
         history.run()
     except ViolationError as found:
-        violation = str(found)
+        violation, promise = str(found), str(found.promise)
     watch = history.watch
-    return Outcome(seed, violation, history.schedule.now_s, watch.takeovers, watch.both_s, tuple(lines or ()))
+    return Outcome(
+        seed=scenario.seed,
+        violation=violation,
+        simulated_s=history.schedule.now_s,
+        takeovers=watch.takeovers,
+        both_s=watch.both_s,
+        promise=promise,
+        injections=history.faults.planned,
+        trace=tuple(chronicle.lines) if chronicle is not None else (),
+        events=tuple(chronicle.events) if chronicle is not None else (),
+        why=tuple(chronicle.why()) if chronicle is not None else (),
+    )

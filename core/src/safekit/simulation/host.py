@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from safekit.engine.actions import AskWitness, Phase, RunPipeline, TakeShare
 from safekit.engine.commands import NOT_CHECKED
-from safekit.engine.events import PipelineFinished, ShareTaken, ValueSet, VerdictChanged
+from safekit.engine.events import PipelineFinished, ShareTaken, ValueSet, VerdictChanged, WitnessAnswered
 from safekit.engine.spec import Kind
 from safekit.simulation.scenario import MODULE
 from safekit.simulation.schedule import Process
@@ -28,7 +28,6 @@ NEW_RULES: Final = frozenset({Phase.START_BOTH, Phase.STOP_BOTH, Phase.CLEANUP, 
 FORCED: Final = 0.3
 """What a phase by force takes of the time of another."""
 CHECKED_AFTER_S: Final = 0.3
-LONG_S: Final = 1e6
 SYNC_S: Final = 1.0
 
 
@@ -43,16 +42,21 @@ class Host(Process):
         self._serial = 0
         """Grows when what is under way is broken off."""
         self._checks = False
-        self._right_until_s = -math.inf
+        self._right_until_s = math.inf
         """Until when the daemon lets a primary run that a witness decides on."""
+        self._asked: AskWitness | None = None
+        """What the witness is asked now; of several that wait only the last one counts."""
+        self._to_ask: AskWitness | None = None
         self._rules = False
         """It has started what makes the kernel accept clients."""
 
-    def run(self, order: RunPipeline) -> None:
+    def run(self, order: RunPipeline, until_s: float) -> None:
         if self.order is not None:
             self._say(PipelineFinished(MODULE, order.run, ok=False, reason="a run is still under way"))
             return
         self.order = order
+        if math.isfinite(until_s):
+            self._extend_right(until_s)
         self._began_primary = self._stuck = False
         if self.machine.ills.take("hanging_runs"):
             self.machine.note(f"run {order.run} hangs")
@@ -80,10 +84,11 @@ class Host(Process):
             self._extend_right(until_s)
 
     def _extend_right(self, until_s: float) -> None:
-        seconds = until_s - self.machine.local_s()
-        if 0 < seconds < LONG_S:
-            self._right_until_s = until_s
-            self.later(seconds / self.machine.rate, partial(self._right_ends, until_s))
+        """What has ended when it is heard ends at once."""
+        self._right_until_s = until_s
+        if math.isfinite(until_s):
+            delay_s = max(until_s - self.machine.local_s(), 0.0) / self.machine.rate
+            self.later(delay_s, partial(self._right_ends, until_s))
 
     def _right_ends(self, until_s: float) -> None:
         stops = self.order is not None and self.order.force
@@ -91,10 +96,27 @@ class Host(Process):
             self.orphan("its right to run ends, and the daemon says nothing")
 
     def ask_witness(self, asked: AskWitness) -> None:
-        """The answer of a call goes to the daemon that this host belongs to."""
+        self._to_ask = asked
+        if self._asked is None:
+            self._ask_next()
+
+    def _ask_next(self) -> None:
+        self._asked, self._to_ask = self._to_ask, None
         witness = self.machine.witness
-        if witness is not None:
-            witness.ask(self.machine.name, asked, lambda answer: self.deliver(partial(self._say, answer)))
+        if self._asked is not None and witness is not None:
+            witness.ask(self.machine.name, self._asked, lambda answer: self.deliver(partial(self._answered, answer)))
+
+    def _answered(self, answer: WitnessAnswered) -> None:
+        """It goes to the daemon that this host belongs to."""
+        self._say(answer)
+        self._ask_next()
+
+    def end(self) -> None:
+        """What still waits to be asked, a release above all, is asked."""
+        if self._to_ask is not None and not self.frozen:
+            self._asked = None
+            self._ask_next()
+        self.kill()
 
     def _next(self, order: RunPipeline, index: int) -> None:
         if index == len(order.phases):

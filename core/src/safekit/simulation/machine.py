@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from safekit import engine
 from safekit.engine import events, membership
 from safekit.engine.right import Limits
-from safekit.engine.spec import ModuleSpec
-from safekit.simulation.daemon import Daemon
+from safekit.engine.spec import MembershipSpec, ModuleSpec
+from safekit.simulation.daemon import HOST_SILENT_S, Daemon
 from safekit.simulation.host import Host
-from safekit.simulation.scenario import MODULE, Ills, Scenario
+from safekit.simulation.scenario import MODULE, Ills, Scenario, Timing
 from safekit.simulation.schedule import Schedule, Work
 from safekit.simulation.witness import Witness
 
@@ -39,7 +39,10 @@ class Machine:
         self.watch = watch
         self.rate = scenario.rates[scenario.nodes.index(name)]
         self._clock_from_s = 1000.0 * (1 + scenario.nodes.index(name))
+        self._stands_since_s: float | None = None
+        """The clock stands still since then."""
         self.module: ModuleSpec = scenario.module
+        self.timing = scenario.timing
         self.ills = Ills()
         self.disk: engine.Durable | None = None
         self.incarnation = 0
@@ -48,16 +51,14 @@ class Machine:
         """Resources of the primary are on."""
         self.accepted = 0
         """A farm's buckets that its kernel accepts while the lease lasts, a bit for each."""
-        self._lease_until_s = -math.inf
-        self.primary_until_s = -math.inf
-        self.meant_until_s = -math.inf
-        """Until when it has told the others that it is primary."""
+        self._lease_until_s = self.primary_until_s = self.meant_until_s = -math.inf
         self.witness: Witness | None = None
         self.suspended = False
         """The whole machine stands still."""
         self.resumed_s = -math.inf
         self._fed = 0
-        self.powered = False
+        self.powered = self.retired = False
+        """Retired: it is not switched on any more."""
         self.daemon: Daemon | None = None
         self.host: Host | None = None
         self.heard_s: dict[str, float] = {}
@@ -66,11 +67,14 @@ class Machine:
         """When it was thawed or its daemon started: what it heard before is not listening."""
         self.woke_s = -math.inf
         self._crash_at_save = False
-        self._frozen_s = 0.0
-        self._stopped_s = 0.0
+        self._frozen_s = self._stopped_s = 0.0
 
     def local_s(self) -> float:
-        return self._clock_from_s + self.schedule.now_s * self.rate
+        now_s = self.schedule.now_s if self._stands_since_s is None else self._stands_since_s
+        return self._clock_from_s + now_s * self.rate
+
+    def membership(self) -> MembershipSpec:
+        return self.scenario.membership(self.name, self.timing)
 
     def note(self, text: str) -> None:
         self.watch.note(self.name, text)
@@ -84,7 +88,8 @@ class Machine:
     @property
     def serves(self) -> int:
         """The buckets whose clients it answers now."""
-        return self.accepted if self.powered and self.local_s() < self._lease_until_s else 0
+        runs = self.powered and self._stands_since_s is None
+        return self.accepted if runs and self.local_s() < self._lease_until_s else 0
 
     @property
     def still_for_s(self) -> float:
@@ -112,13 +117,14 @@ class Machine:
     # power and processes
 
     def power_on(self) -> None:
-        if not self.powered:
+        if not self.powered and not self.retired:
             self.powered = True
             self.start_daemon(boot=True)
 
     def power_off(self) -> None:
         self.note("power off")
         self.powered = self.suspended = False
+        self._let_clock_go()
         self._fed += 1
         self.kill_daemon(orphan=False)
         if self.host is not None:
@@ -160,9 +166,11 @@ class Machine:
             self.kill_daemon()
         then()
 
-    def freeze(self) -> None:
-        self.note("frozen")
+    def freeze(self, *, clock_stands: bool = False) -> None:
+        self.note(f"frozen{', its clock as well' if clock_stands else ''}")
         self.suspended = True
+        if clock_stands and self._stands_since_s is None:
+            self._stands_since_s = self.schedule.now_s
         self._freeze_begins()
         for process in (self.daemon, self.host):
             if process is not None:
@@ -175,6 +183,21 @@ class Machine:
             self.daemon.frozen = True
             self.schedule.after(ORPHAN_S, partial(self._orphaned, self.daemon, self.host))
 
+    def freeze_host(self) -> Host | None:
+        """It neither obeys nor ends, until it thaws or is killed."""
+        host = self.host
+        if host is not None:
+            self.note("the host is frozen")
+            host.frozen = True
+            if self.daemon is not None:
+                self.daemon.later(HOST_SILENT_S + self.rng.uniform(0.0, 0.5), partial(self.daemon.judge_host, host))
+        return host
+
+    def thaw_host(self, host: Host | None) -> None:
+        if host is not None and host.alive and not self.suspended:
+            self.note("the host thaws")
+            host.thaw()
+
     def _freeze_begins(self) -> None:
         if self.daemon is not None and not self.daemon.frozen:
             self._frozen_s = self.schedule.now_s
@@ -185,16 +208,26 @@ class Machine:
 
     def thaw(self) -> None:
         self.note("thawed")
+        stood_s = self._let_clock_go()
         if self.suspended:
             self.suspended, self.resumed_s = False, self.schedule.now_s
             self.watch.resumed(self)
-        slept_s = (self.schedule.now_s - self._frozen_s) * self.rate
-        noticed = slept_s > membership.sleep_s(self.scenario.membership(self.name))
-        if self.daemon is not None and self.daemon.frozen and noticed:
+        slept_s = (self.schedule.now_s - self._frozen_s - stood_s) * self.rate
+        daemon = self.daemon
+        if daemon is not None and daemon.frozen and slept_s > membership.sleep_s(daemon.node.membership.spec):
             self.woke_s = self.thawed_s = self.schedule.now_s
         for process in (self.daemon, self.host):
             if process is not None and process.frozen:
                 process.thaw()
+
+    def _let_clock_go(self) -> float:
+        """Return how long it has stood still."""
+        if self._stands_since_s is None:
+            return 0.0
+        stood_s = self.schedule.now_s - self._stands_since_s
+        self._stands_since_s = None
+        self._clock_from_s -= stood_s * self.rate
+        return stood_s
 
     # its end by itself
 
@@ -224,7 +257,8 @@ class Machine:
     # the disk
 
     def save_delay_s(self) -> float:
-        return self.rng.uniform(0.0005, self.scenario.save_s) + self.ills.slow_save_s
+        hangs_s = max(self.ills.disk_hangs_until_s - self.schedule.now_s, 0.0)
+        return self.rng.uniform(0.0005, self.scenario.save_s) + self.ills.slow_save_s + hangs_s
 
     def save(self, durable: engine.Durable) -> bool:
         if self.ills.disk_failed:
@@ -268,10 +302,10 @@ class Machine:
         if self.daemon is not None:
             self.daemon.deliver(partial(self.daemon.submit, events.WeightSet(MODULE, weight, by="operator")))
 
-    def configure(self, module: ModuleSpec) -> None:
-        self.module = module
+    def configure(self, module: ModuleSpec, timing: Timing) -> None:
+        self.module, self.timing = module, timing
         if self.daemon is not None:
-            event = events.Configured(self.scenario.membership(self.name), (module,))
+            event = events.Configured(self.membership(), (module,))
             self.daemon.deliver(partial(self.daemon.submit, event))
 
     def app(self, *, down: bool) -> None:

@@ -24,6 +24,7 @@ class Network:
         self._schedule = schedule
         self._rng = rng
         self._machines: dict[str, Machine] = {}
+        self._links_from = {sender: [link for link in self.links() if link[1] == sender] for sender in scenario.nodes}
         self._cuts: dict[Link, int] = {}
         self.calm = False
         """Nothing is lost any more: at rest it is seen whether what is decided stays so."""
@@ -46,19 +47,17 @@ class Network:
             self._cuts[link] -= 1
 
     def send(self, sender: str, beat: Heartbeat) -> None:
-        for network, a, b in self.links():
-            if a == sender and not self._cuts.get((network, a, b)):
-                self._send(network, b, beat)
+        for link in self._links_from[sender]:
+            if not self._cuts.get(link):
+                self._send(link[0], self._machines[link[2]], beat)
 
-    def _send(self, network: str, to: str, beat: Heartbeat) -> None:
+    def _send(self, network: str, to: Machine, beat: Heartbeat) -> None:
         rng, scenario = self._rng, self._scenario
+        event = HeartbeatHeard(network, beat)
         if rng.random() < (0.0 if self.calm else scenario.loss + self.noise):
             return
         for _ in range(2 if rng.random() < scenario.twice else 1):
             delay_s = rng.uniform(*scenario.delay_s)
             if self.noise:
                 delay_s += rng.random() * self.noise * 2 * scenario.lost_after_s
-            self._schedule.after(delay_s, partial(self._arrive, network, to, beat))
-
-    def _arrive(self, network: str, to: str, beat: Heartbeat) -> None:
-        self._machines[to].receive(HeartbeatHeard(network, beat))
+            self._schedule.after(delay_s, partial(to.receive, event))

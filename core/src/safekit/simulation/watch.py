@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from safekit import engine
 from safekit.engine import events, right
@@ -14,9 +14,11 @@ from safekit.engine.module import Module
 from safekit.engine.reports import ModuleState
 from safekit.engine.share import ALL
 from safekit.engine.spec import IsolationPolicy, Kind
+from safekit.simulation.chronicle import Chronicle
 from safekit.simulation.host import STARTS, STOPS
 from safekit.simulation.scenario import MODULE, Scenario
 from safekit.simulation.schedule import Schedule
+from safekit.simulation.violation import Promise, ViolationError
 
 if TYPE_CHECKING:
     from safekit.simulation.daemon import Daemon
@@ -28,21 +30,29 @@ HEARD, GRANTED, UNHEARD, CHOSEN = "heard", "granted", "unheard", "chosen"
 silent. The first two exclude each other."""
 
 
-class ViolationError(AssertionError):
-    """An invariant does not hold. The message says which, where and when."""
-
-
 @dataclass(slots=True)
 class Tenure:
     epoch: int
     how: str
+    decided_s: float
+    met_s: float = math.inf
+    """When the nodes have heard each other again: from then on another has no excuse to run as well."""
+
+    @property
+    def excuse(self) -> str:
+        return self.how if self.met_s == math.inf else HEARD
+
+    def shares_epoch(self, earlier: Tenure) -> bool:
+        """Of two that knew of each other, or of a lease."""
+        apart = earlier.how not in {HEARD, GRANTED} and self.decided_s < earlier.met_s
+        return self.epoch == earlier.epoch and self.how in {HEARD, GRANTED} and not apart
 
 
 class Watch:
-    def __init__(self, scenario: Scenario, schedule: Schedule, trace: list[str] | None) -> None:
+    def __init__(self, scenario: Scenario, schedule: Schedule, chronicle: Chronicle | None) -> None:
         self.scenario = scenario
         self.schedule = schedule
-        self.trace = trace
+        self.chronicle = chronicle
         self.machines: dict[str, Machine] = {}
         self.quiet_since_s = 0.0
         """Since when no fault has been at work; infinite while one is."""
@@ -59,7 +69,8 @@ class Watch:
         """When every bucket was last served by somebody, or those who could serve changed."""
         self._once_s = 0.0
         """When every bucket of a farm was last served by one node at most."""
-        self._decided: dict[str, str] = {}
+        self._decided: dict[str, tuple[str, float]] = {}
+        """How and when each node decided last to be primary."""
         self._tenures: dict[str, Tenure] = {}
         self._must_stop: set[str] = set()
         self._chosen: set[str] = set()
@@ -72,12 +83,13 @@ class Watch:
         self._look()
 
     def note(self, where: str, text: str) -> None:
-        if self.trace is not None:
-            self.trace.append(f"{self.schedule.now_s:9.3f} {where:>2}  {text}")
+        if self.chronicle is not None:
+            self.chronicle.note(self.schedule.now_s, where, text)
 
-    def violated(self, what: str) -> None:
+    def violated(self, promise: Promise, what: str) -> NoReturn:
         self.note("!!", what)
-        raise ViolationError(f"seed {self.scenario.seed} at {self.schedule.now_s:.3f} s: {what}")
+        text = f"seed {self.scenario.seed} at {self.schedule.now_s:.3f} s: {what} ({promise})"
+        raise ViolationError(promise, text)
 
     # what the engine decides
 
@@ -101,9 +113,8 @@ class Watch:
             self._chosen.add(name)
 
     def _explained(self, daemon: Daemon, said: Explain) -> None:
-        if self.trace is not None:
-            change = f"{said.before} → {said.after}" if said.before != said.after else said.before
-            self.note(daemon.machine.name, f"{change:40} {said.decision}  [{said.rule}]")
+        if self.chronicle is not None:
+            self.chronicle.explained(self.schedule.now_s, daemon.machine.name, said)
         if said.rule in {"peer-lost", "peer-heard"}:
             self._parted_s[frozenset({daemon.machine.name, said.decision.split()[0]})] = self.schedule.now_s
         if said.rule == "peer-lost":
@@ -116,14 +127,14 @@ class Watch:
         lately_s = self.schedule.now_s - 2 * self.scenario.lost_after_s - 3.0
         others = [other for other in self.machines.values() if other is not machine]
         if not any(other.primary or max(other.primary_until_s, other.meant_until_s) > lately_s for other in others):
-            self.violated(f"{machine.name} stops in favour of a node that runs nothing")
+            self.violated(Promise.LOSER_IS_RIGHT, f"{machine.name} stops in favour of a node that runs nothing")
 
     def _silence_was_real(self, daemon: Daemon, peer: str) -> None:
         machine = daemon.machine
         since_s = max(machine.heard_s.get(peer, 0.0), machine.thawed_s, daemon.started_s)
         silent_s = self.schedule.now_s - since_s
-        if silent_s < 0.9 * self.scenario.lost_after_s - 1e-6:
-            self.violated(f"{machine.name} judged {peer} after {silent_s:.3f} s of listening")
+        if silent_s < 0.9 * self.scenario.least_lost_after_s - 1e-6:
+            self.violated(Promise.SILENCE_IS_REAL, f"{machine.name} judged {peer} after {silent_s:.3f} s of listening")
 
     def _took(self, daemon: Daemon, before: Module, event: events.Event, order: RunPipeline) -> None:
         name, after = daemon.machine.name, daemon.node.modules[MODULE]
@@ -137,17 +148,23 @@ class Watch:
             how = CHOSEN if name in self._chosen else UNHEARD
             if self._safety and (self._last == (name, daemon.incarnation) or self._chosen_elsewhere(name)):
                 how = HEARD  # it goes on with what it was; nobody was primary in between, but by an operator's word
-        if how == HEARD and peer and self.schedule.now_s - daemon.machine.woke_s < 0.9 * self.scenario.lost_after_s:
-            self.violated(f"{name} became primary by what {peer} said before {name} slept")
+        if (
+            how == HEARD
+            and peer
+            and self.schedule.now_s - daemon.machine.woke_s < 0.9 * self.scenario.least_lost_after_s
+        ):
+            self.violated(Promise.WORD_IS_NEW, f"{name} became primary by what {peer} said before {name} slept")
         if how == UNHEARD and self._safety:
-            self.violated(f"{name} became primary while {peer} was silent, and the policy is safety")
+            self.violated(
+                Promise.SAFETY_WAITS, f"{name} became primary while {peer} was silent, and the policy is safety"
+            )
         if silent and known is not None and known.incarnation < 0:
             self._silence_was_real(daemon, peer)
         forced = before.chosen_by_force or getattr(event, "force", False)
         value = after.values.get("rfs.uptodate")
         if after.spec.has_data and not forced and (value is None or value.value != "up"):
-            self.violated(f"{name} became primary though its data may lack writes")
-        self._decided[name] = how
+            self.violated(Promise.DATA_FIRST, f"{name} became primary though its data may lack writes")
+        self._decided[name] = (how, self.schedule.now_s)
         self._last = (name, daemon.incarnation)
 
     def _how_by_witness(self, daemon: Daemon, after: Module) -> str:
@@ -156,7 +173,7 @@ class Watch:
         if after.right.by_force:
             return CHOSEN
         if witness is None or not (witness.lets(name) or not witness.spec.exclusive):
-            self.violated(f"{name} became primary without a lease")
+            self.violated(Promise.LEASE_FIRST, f"{name} became primary without a lease")
         return GRANTED if self._has_witness else UNHEARD
 
     @property
@@ -166,7 +183,7 @@ class Watch:
         return self.scenario.module.isolation is IsolationPolicy.SAFETY if witness is None else witness.exclusive
 
     def _chosen_elsewhere(self, name: str) -> bool:
-        return any(tenure.how == CHOSEN for other, tenure in self._tenures.items() if other != name)
+        return any(tenure.excuse == CHOSEN for other, tenure in self._tenures.items() if other != name)
 
     # what the daemon does
 
@@ -178,14 +195,14 @@ class Watch:
         else:
             machine.meant_until_s = min(machine.meant_until_s, self.schedule.now_s)
         if report is not None and report.farm is not None and machine.served_lately & ~report.farm.held:
-            self.violated(f"{machine.name} accepts buckets and does not say so")
+            self.violated(Promise.SAID_IS_TRUE, f"{machine.name} accepts buckets and does not say so")
         if report is not None and machine.primary and not report.active:
-            self.violated(f"{machine.name} says that nothing of the primary runs, and it does")
+            self.violated(Promise.SAID_IS_TRUE, f"{machine.name} says that nothing of the primary runs, and it does")
 
     def saved(self, machine: Machine, durable: engine.Durable) -> None:
         epoch = max((facts.epoch for facts in durable.modules), default=0)
         if epoch < self._saved_epoch.get(machine.name, 0):
-            self.violated(f"the epoch of {machine.name} went back to {epoch}")
+            self.violated(Promise.EPOCH_GROWS, f"the epoch of {machine.name} went back to {epoch}")
         self._saved_epoch[machine.name] = epoch
 
     def ordered(self, daemon: Daemon, order: RunPipeline) -> None:
@@ -193,16 +210,23 @@ class Watch:
         if name in self._must_stop:
             self._must_stop.discard(name)
             if phases & STARTS or not phases & STOPS:
-                self.violated(f"on {name} a failed run is followed by '{order.cause}', which stops nothing")
+                self.violated(
+                    Promise.FAILED_IS_STOPPED,
+                    f"on {name} a failed run is followed by '{order.cause}', which stops nothing",
+                )
         if Phase.START_PRIM not in phases:
             return
         if not any(f.active and f.epoch >= order.epoch for f in (daemon.machine.disk or engine.Durable()).modules):
-            self.violated(f"{name} starts as primary of epoch {order.epoch}, and that is not on its disk")
-        tenure = Tenure(order.epoch, self._decided.get(name, HEARD))
+            self.violated(
+                Promise.DISK_FIRST, f"{name} starts as primary of epoch {order.epoch}, and that is not on its disk"
+            )
+        tenure = Tenure(order.epoch, *self._decided.get(name, (HEARD, self.schedule.now_s)))
         for other, earlier in self._tenures.items():
-            same = earlier.epoch == tenure.epoch and {tenure.how, earlier.how} <= {HEARD, GRANTED}
-            if same or (other == name and earlier.epoch >= tenure.epoch):
-                self.violated(f"{name} is primary of epoch {tenure.epoch} after {other} was that of {earlier.epoch}")
+            if tenure.shares_epoch(earlier) or (other == name and earlier.epoch >= tenure.epoch):
+                self.violated(
+                    Promise.EPOCH_GROWS,
+                    f"{name} is primary of epoch {tenure.epoch} after {other} was that of {earlier.epoch}",
+                )
         self._tenures[name] = tenure
 
     def answered(self, machine: Machine, order: RunPipeline, *, ok: bool) -> None:
@@ -225,12 +249,12 @@ class Watch:
     def resumed(self, machine: Machine) -> None:
         """What was frozen with its machine runs again, and is stopped at once if it is out of date."""
         self._count_primaries()
-        if self._both_since_s is not None and self._has_witness:
+        if self._both_since_s is not None and self._has_witness and not self.scenario.clocks_stand:
             self.schedule.after(self._stop_s, partial(self._has_stopped, machine, self._both_since_s))
 
     def _has_stopped(self, machine: Machine, since_s: float) -> None:
         if self._both_since_s == since_s:
-            self.violated(f"{machine.name} was frozen past its lease, and still runs")
+            self.violated(Promise.THAWED_STOPS, f"{machine.name} was frozen past its lease, and still runs")
 
     @property
     def _stop_s(self) -> float:
@@ -254,16 +278,19 @@ class Watch:
 
     def serves_more(self, machine: Machine, buckets: int) -> None:
         """Nobody with whom it was in contact serves them, nor anybody who has been dead or frozen for the loss time."""
-        if not buckets:
+        if not buckets or self.scenario.clocks_stand:
             return
         self.note(machine.name, f"serves {machine.serves.bit_count()} buckets, {buckets.bit_count()} of them anew")
         apart = self._out_of_contact(machine) | self._apart.get(machine.name, set())
-        if self.schedule.now_s - machine.woke_s < 0.9 * self.scenario.lost_after_s:
+        if self.schedule.now_s - machine.woke_s < 0.9 * self.scenario.least_lost_after_s:
             apart = set()  # what it knows is from before its sleep
         for other in self.machines.values():
             twice = other.serves & buckets if other is not machine else 0
             if twice and (other.name not in apart or other.still_for_s > 0.87 * self.scenario.lost_after_s):
-                self.violated(f"{machine.name} serves {twice.bit_count()} buckets that {other.name} serves too")
+                self.violated(
+                    Promise.ONE_SERVER,
+                    f"{machine.name} serves {twice.bit_count()} buckets that {other.name} serves too",
+                )
 
     def _out_of_contact(self, machine: Machine) -> set[str]:
         """The nodes that have lost it, or that it has lost, or did so lately: neither can know what the other does."""
@@ -295,18 +322,20 @@ class Watch:
     def _may_be_primary(self, machine: Machine) -> None:
         report = dict(machine.daemon.published).get(MODULE) if machine.daemon else None
         if report is not None and not report.active:
-            self.violated(f"{machine.name} starts the primary and has not said so")
+            self.violated(Promise.SAID_IS_TRUE, f"{machine.name} starts the primary and has not said so")
 
     def _both(self, running: list[str]) -> None:
         self._both_since_s = self.schedule.now_s
         lately_s = self.schedule.now_s - self._stop_s
         if self._has_witness and any(self.machines[name].resumed_s >= lately_s for name in running):
             return
-        hows = {self._tenures[name].how for name in running if name in self._tenures}
+        if self.scenario.clocks_stand and self._has_witness:
+            return
+        hows = {self._tenures[name].excuse for name in running if name in self._tenures}
         allowed = {CHOSEN} if self._safety else {CHOSEN, UNHEARD}
         if not hows & allowed:
-            told = ", ".join(f"{name} ({self._tenures[name].how})" for name in running if name in self._tenures)
-            self.violated(f"both run the primary: {told}")
+            told = ", ".join(f"{name} ({self._tenures[name].excuse})" for name in running if name in self._tenures)
+            self.violated(Promise.ONE_PRIMARY, f"both run the primary: {told}")
 
     def _look(self) -> None:
         self.schedule.after(LOOK_S, partial(self._look))
@@ -316,11 +345,14 @@ class Watch:
             bound_s = 3 * self.scenario.lost_after_s + 8 * self.scenario.phase_s + 3.0
             bound_s += 2 * self.scenario.run_bound_s + 40.0 if self.scenario.rough else 0.0
             if self.schedule.now_s - since_s > bound_s:
-                self.violated(f"both have been primary for {self.schedule.now_s - since_s:.1f} s without any fault")
+                self.violated(
+                    Promise.PRIMARIES_PART,
+                    f"both have been primary for {self.schedule.now_s - since_s:.1f} s without any fault",
+                )
         elif self._in_contact():
             for name, tenure in self._tenures.items():
                 if self.machines[name].primary:
-                    tenure.how = HEARD
+                    tenure.met_s = min(tenure.met_s, self.schedule.now_s)
 
     def _look_at_farm(self) -> None:
         able = self._able()
@@ -328,12 +360,14 @@ class Watch:
             self._able_before, self._served_s = able, self.schedule.now_s
         bound_s = 4 * self.scenario.lost_after_s + 2.0
         if self.schedule.now_s - max(self._served_s, self.quiet_since_s) > bound_s:
-            self.violated(f"{self.unserved()} buckets are served by nobody though {', '.join(sorted(able))} could")
+            self.violated(
+                Promise.SERVED, f"{self.unserved()} buckets are served by nobody though {', '.join(sorted(able))} could"
+            )
         if not self.served_twice():
             self._once_s = self.schedule.now_s
         since_s = max(self._once_s, self.quiet_since_s)
         if self.schedule.now_s - since_s > bound_s:
-            self.violated(f"{self.served_twice()} buckets have been served twice without any fault")
+            self.violated(Promise.ONE_SERVER, f"{self.served_twice()} buckets have been served twice without any fault")
 
     def _able(self) -> frozenset[str]:
         """The nodes of a farm that could serve clients."""
