@@ -165,6 +165,8 @@ class Filesystem(Naming):
         if valid & SetAttr.SIZE:
             self._resize(node, fields[2], changes, kill=bool(valid & SetAttr.KILL_SUIDGID))
         attributes = self._set(node, valid, fields)
+        if "mtime_ns" in attributes:
+            self._recording.settle_time(node)
         status = self._recording.status(node)
         payload = protocol.pack_attributes(status, VALID_S)
         if valid & (SetAttr.UID | SetAttr.GID) and not stat.S_ISLNK(status.st_mode):
@@ -187,9 +189,9 @@ class Filesystem(Naming):
         place = self._recording.place(node)
         done: dict[str, int] = {}
         if valid & SetAttr.UID:
-            done["uid"] = fields[11]
+            done["uid"] = fields[12]
         if valid & SetAttr.GID:
-            done["gid"] = fields[12]
+            done["gid"] = fields[13]
         if done:
             local.set_owner(*place, done.get("uid", -1), done.get("gid", -1))
         if valid & SetAttr.MODE:

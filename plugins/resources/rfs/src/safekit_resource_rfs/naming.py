@@ -121,8 +121,9 @@ class Naming(Reading):
         except OSError:
             undo()
             raise
-        self._recording.defer_times(parent)
-        return status, self.entry(parent, name, status)
+        entry = self.entry(parent, name, status)
+        self._recording.defer_times(parent, parent.children[name])
+        return status, entry
 
     def make_link(self, request: Request) -> None:
         (old_id,) = protocol.LINK_IN.unpack_from(request.body)

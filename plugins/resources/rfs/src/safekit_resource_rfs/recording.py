@@ -173,11 +173,16 @@ class Recording:
         for node in list(self._dirty):
             self.flush_time(node)
 
+    def settle_time(self, node: Node) -> None:
+        """Its time is recorded by other means."""
+        if node.is_dirty:
+            node.is_dirty = False
+            del self._dirty[node]
+
     def flush_time(self, node: Node) -> None:
         if not node.is_dirty:
             return
-        node.is_dirty = False
-        del self._dirty[node]
+        self.settle_time(node)
         try:
             self._record_time(node)
         except Wait as wait:

@@ -34,6 +34,8 @@ from safekit_resource_rfs.changes import (
 )
 from safekit_resource_rfs.survey import Survey
 
+__all__ = ["Aside", "Replica"]
+
 _PERMISSIONS: Final = 0o777
 _SPECIAL: Final = frozenset({stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK})
 

@@ -25,7 +25,8 @@ class Survey:
         """In no order."""
         fd = self._open_directory(path)
         try:
-            names = [os.fsencode(name) for name in os.listdir(fd)]
+            with os.scandir(fd) as entries:
+                names = [os.fsencode(entry.name) for entry in entries]
             found = (describe(fd, name) for name in names if path or name != local.RESERVED)
             return [entry for entry in found if entry is not None]
         finally:

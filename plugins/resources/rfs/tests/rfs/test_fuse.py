@@ -1,0 +1,143 @@
+"""The mount itself: covered, serving, covered again; what a killed process leaves; how it is unmounted."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from safekit_resource_rfs.fuse import mounting
+
+from .mounts import Served, detach, served
+
+
+def test_a_covered_directory_shows_one_file_and_nothing_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "mounted").mkdir()
+    (tmp_path / "mounted" / "data").write_text("real")
+    with served(tmp_path, covered=True) as mount:
+        assert [path.name for path in mount.directory.iterdir()] == ["README.safekit"]
+        assert (mount.directory / "README.safekit").read_text() == "the data are on the other node\n"
+        assert (mount.real / "data").read_text() == "real"
+        for action in (
+            lambda: (mount.directory / "x").write_text(""),
+            lambda: (mount.directory / "x").mkdir(),
+            lambda: (mount.directory / "README.safekit").write_text("x"),
+            lambda: (mount.directory / "README.safekit").unlink(),
+            lambda: mount.directory.chmod(0o777),
+            lambda: os.setxattr(mount.directory, "user.x", b""),
+        ):
+            with pytest.raises(OSError, match="Read-only") as caught:
+                action()
+            assert caught.value.errno == errno.EROFS
+    assert [path.name for path in (tmp_path / "mounted").iterdir()] == ["data"]
+
+
+def test_it_serves_and_is_covered_again_without_unmounting(tmp_path: Path) -> None:
+    with served(tmp_path, covered=True) as mount:
+        for word in ("one", "two"):
+            assert (mount.directory / "README.safekit").exists()
+            mount.tell("serve")
+            assert not (mount.directory / "README.safekit").exists()
+            (mount.directory / "d").mkdir(exist_ok=True)
+            (mount.directory / "d" / word).write_text(word)
+            assert (mount.directory / "d" / word).read_text() == word
+            mount.tell("cover")
+            assert not (mount.directory / "d").exists()
+            assert not (mount.directory / "d" / word).exists()
+            assert [path.name for path in mount.directory.iterdir()] == ["README.safekit"]
+            assert (mount.directory / "README.safekit").read_text() == "covered again\n"
+        assert sorted(path.name for path in (mount.real / "d").iterdir()) == ["one", "two"]
+
+
+def test_a_file_that_was_open_before_the_cover_is_stale_afterwards(tmp_path: Path) -> None:
+    with served(tmp_path) as mount:
+        with open(mount.directory / "f", "w+b", buffering=0) as file:
+            file.write(b"before")
+            directory = os.open(mount.directory, os.O_RDONLY)
+            mount.tell("cover")
+            for action in (
+                lambda: file.write(b"after"),
+                lambda: os.pread(file.fileno(), 1, 0),
+                lambda: os.ftruncate(file.fileno(), 0),
+                lambda: os.fchmod(file.fileno(), 0),
+            ):
+                with pytest.raises(OSError) as caught:
+                    action()
+                assert caught.value.errno in (errno.ESTALE, errno.EIO)
+            mount.tell("serve")
+            with pytest.raises(OSError):
+                file.write(b"after")
+            assert os.listdir(directory) == ["f"]
+            os.close(directory)
+        assert (mount.directory / "f").read_text() == "before"
+
+
+def test_what_waits_for_an_answer_gets_an_error_when_it_is_covered(tmp_path: Path) -> None:
+    with served(tmp_path, kind="holding") as mount:
+        with subprocess.Popen(["mkdir", str(mount.directory / "d")], stderr=subprocess.PIPE, text=True) as process:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.5)
+            mount.tell("cover")
+            assert process.wait(5) == 1
+            assert process.stderr
+            assert "Input/output error" in process.stderr.read()
+
+
+def test_modifications_are_refused_with_the_recorders_error_and_reads_go_on(tmp_path: Path) -> None:
+    with served(tmp_path) as mount:
+        (mount.directory / "f").write_text("text")
+        mount.tell("refuse", errno.EROFS)
+        with pytest.raises(OSError, match="Read-only"):
+            (mount.directory / "f").write_text("more")
+        with pytest.raises(OSError, match="Read-only"):
+            (mount.directory / "g").touch()
+        assert (mount.directory / "f").read_text() == "text"
+        mount.tell("refuse", 0)
+        (mount.directory / "f").write_text("more")
+        assert mount.differences() == []
+
+
+def test_a_dead_mount_is_detached_at_the_next_start(tmp_path: Path) -> None:
+    first = Served(tmp_path, "mirror", "through")
+    try:
+        first.tell("serve")
+        (first.directory / "f").write_text("text")
+        first.process.send_signal(signal.SIGKILL)
+        first.process.wait()
+        with pytest.raises(OSError) as caught:
+            list(first.directory.iterdir())
+        assert caught.value.errno == errno.ENOTCONN
+        with served(tmp_path) as mount:
+            assert (mount.directory / "f").read_text() == "text"
+        assert not mounting.is_mounted(first.directory)
+    finally:
+        detach(first.directory)
+        for stream in (first.process.stdin, first.process.stdout):
+            assert stream
+            stream.close()
+
+
+def test_a_mount_in_use_is_unmounted_only_lazily(tmp_path: Path) -> None:
+    with served(tmp_path) as mount:
+        with open(mount.directory / "f", "w") as file:
+            with pytest.raises(OSError) as caught:
+                mount.tell("close", False)
+            assert caught.value.errno == errno.EBUSY
+            file.write("still here")
+            file.flush()
+        mount.tell("close", False)
+        assert not mounting.is_mounted(mount.directory)
+        assert (mount.directory / "f").read_text() == "still here"
+
+
+def test_a_name_with_blanks_is_mounted_and_found(tmp_path: Path) -> None:
+    place = tmp_path / "a b\\c\nü"
+    place.mkdir()
+    with served(place) as mount:
+        assert mounting.is_mounted(mount.directory)
+        (mount.directory / "x").touch()
+        assert mount.differences() == []
+    assert not mounting.is_mounted(place / "mounted")
