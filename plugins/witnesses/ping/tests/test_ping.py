@@ -36,6 +36,7 @@ async def test_whoever_reaches_the_host_gets_a_lease_of_the_epoch_that_it_asked_
     assert await one.acquire("web", "node1", 0) == Lease(epoch=1, ttl_s=4.0)
     assert await one.acquire("web", "node2", 7) == Lease(epoch=7, ttl_s=4.0)
     assert await one.renew("web", "node1", 7) == Lease(epoch=7, ttl_s=4.0)
+    assert await one.acquire("web", "node1", 7, 6) == Lease(epoch=7, ttl_s=4.0), "it knows nothing of node2"
 
 
 @on_the_wire

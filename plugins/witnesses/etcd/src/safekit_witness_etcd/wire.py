@@ -87,6 +87,16 @@ class Last(Holder):
     """In the key `last`, which stays: the epoch that was given last, and to whom."""
 
     released: bool = False
+    others: int | None = Field(default=None, ge=0)
+    """The greatest epoch that was given to any other node before. None was written by a version that did not know."""
+
+    @property
+    def before(self) -> int:
+        """The same; where it is not known, the greatest that it can be."""
+        return max(0, self.epoch - 1) if self.others is None else self.others
+
+    def given_to_others(self, node: str) -> int:
+        return self.before if node == self.node else self.epoch
 
 
 def body_of(model: Holder) -> str:

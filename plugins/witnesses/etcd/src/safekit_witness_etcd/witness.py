@@ -54,8 +54,8 @@ class EtcdWitness(Witness[EtcdConfig], api=1):
         super().__init__(config, context)
         self._gateway = Gateway(config)
 
-    async def acquire(self, module: str, node: str, epoch: int) -> Lease | Refusal:
-        return await self._take(self._begin(module), lambda seen: to_acquire(seen, node, epoch))
+    async def acquire(self, module: str, node: str, epoch: int, after: int | None = None) -> Lease | Refusal:
+        return await self._take(self._begin(module), lambda seen: to_acquire(seen, node, epoch, after))
 
     async def renew(self, module: str, node: str, epoch: int) -> Lease | Refusal:
         return await self._take(self._begin(module), lambda seen: to_renew(seen, node, epoch))
@@ -64,9 +64,9 @@ class EtcdWitness(Witness[EtcdConfig], api=1):
         call = self._begin(module)
         seen = await self._look(call)
         for _ in range(TRIES):
-            if not seen.is_current(node, epoch):
+            if seen.last is None or not seen.is_current(node, epoch):
                 return
-            over = Last(node=node, epoch=epoch, released=True)
+            over = seen.last.model_copy(update={"released": True})
             changes = [wire.put(call.last_key, over), wire.delete(call.holder_key)]
             answer = await self._transact(call, [wire.unchanged(call.last_key, seen.last_mod)], changes)
             if answer.succeeded:
@@ -128,8 +128,8 @@ class EtcdWitness(Witness[EtcdConfig], api=1):
     async def _write(self, call: _Call, seen: Seen, wanted: Give, lease: int) -> TxnAnswer:
         since = [wire.unchanged(call.holder_key, seen.holder_mod), wire.unchanged(call.last_key, seen.last_mod)]
         changes = [wire.put(call.holder_key, wanted.holder, lease)]
-        if wanted.is_new:
-            changes.append(wire.put(call.last_key, Last(**wanted.holder.model_dump())))
+        if wanted.last:
+            changes.append(wire.put(call.last_key, wanted.last))
         return await self._transact(call, since, changes)
 
     async def _look(self, call: _Call) -> Seen:

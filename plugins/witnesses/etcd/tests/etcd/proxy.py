@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,8 @@ class Proxy:
     url: str = ""
     lose: int = 0
     """The number of the request, from 1, whose answer is not passed on: etcd has done it, and the connection ends."""
+    before: tuple[int, Callable[[], Awaitable[None]]] | None = None
+    """The number of the request before which this happens."""
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -32,6 +34,8 @@ class Proxy:
         path = head.split()[1]
         self.requests.append((path, json.loads(body)))
         number = len(self.requests)
+        if self.before and self.before[0] == number:
+            await self.before[1]()
         async with httpx.AsyncClient(verify=False, trust_env=False) as client:
             answer = await client.post(self.upstream + path, content=body)
         if number == self.lose:

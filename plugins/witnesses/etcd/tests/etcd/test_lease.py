@@ -18,6 +18,8 @@ from .cluster import Cluster, until
 from .conftest import Make
 from .proxy import Proxy, a_proxy
 
+OLDER = '{"node": "n1", "epoch": 4001, "released": true}'
+
 
 async def given(call: Any) -> Lease:
     answer = await call
@@ -123,6 +125,54 @@ async def test_epochs_grow_also_when_somebody_deleted_the_keys(etcd: Cluster, ma
     await drop(etcd, f"{prefix}m/last")
     await drop(etcd, f"{prefix}m/holder")
     assert (await given(witness.acquire("m", "n2", 0))).epoch > later.epoch > lease.epoch
+
+
+async def test_to_whom_epochs_were_given_is_known_after_they_ran_out_and_over_what_was_given_since(
+    etcd: Cluster, make: Make
+) -> None:
+    witness = make(*etcd.urls, lease="1s", timeout="900ms")
+    first = await given(witness.acquire("m", "n1", 0))
+    await run_out(witness)
+    why = (await refused(witness.acquire("m", "n2", 0, first.epoch - 1))).reason
+    assert why == f"n1 had it since, with epoch {first.epoch}: n2 may lack what was written then"
+    forced = await given(witness.acquire("m", "n2", 0))
+    await given(witness.renew("m", "n2", forced.epoch))
+    assert "another node had it since" in (await refused(witness.acquire("m", "n2", 0, first.epoch - 1))).reason
+    again = await given(witness.acquire("m", "n2", 0, first.epoch))
+    await witness.release("m", "n2", again.epoch)
+    await refused(witness.acquire("m", "n2", 0, first.epoch - 1))
+    await refused(witness.acquire("m", "n1", 0, again.epoch - 1))
+    await given(witness.acquire("m", "n1", 0, again.epoch))
+
+
+async def test_what_an_older_version_wrote_says_nothing_of_others_and_may_be_anything(
+    etcd: Cluster, make: Make, prefix: str
+) -> None:
+    witness = make(*etcd.urls)
+    key, value = (base64.b64encode(text.encode()).decode() for text in (f"{prefix}m/last", OLDER))
+    await etcd.post(etcd.urls[0], "/v3/kv/put", {"key": key, "value": value})
+    await refused(witness.acquire("m", "n1", 0, 3999))
+    await refused(witness.acquire("m", "n2", 0, 4000))
+    lease = await given(witness.acquire("m", "n1", 0, 4000))
+    await witness.release("m", "n1", lease.epoch)
+    await refused(witness.acquire("m", "n1", 0, 3999))
+    await given(witness.acquire("m", "n2", 0, lease.epoch))
+
+
+async def test_who_looked_before_another_node_had_it_is_refused_when_it_comes_to_write(
+    etcd: Cluster, make: Make
+) -> None:
+    """Its look is the first request, its lease of etcd's the second, and the third is the transaction."""
+    witness = make(*etcd.urls)
+
+    async def meanwhile() -> None:
+        lease = await given(witness.acquire("m", "n1", 0))
+        await witness.release("m", "n1", lease.epoch)
+
+    async with a_proxy(etcd.urls[0], before=(3, meanwhile)) as proxy:
+        slow = make(proxy.url)
+        assert "n1 had it since" in (await refused(slow.acquire("m", "n2", 0, 0))).reason
+        assert len(proxy.requests) == 3
 
 
 async def test_what_another_program_wrote_is_not_overwritten(etcd: Cluster, make: Make, prefix: str) -> None:

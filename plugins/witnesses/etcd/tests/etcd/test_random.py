@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 from safekit_witness_etcd import EtcdWitness
 
-from safekit_sdk import Lease, PeerError, Refusal
+from safekit_sdk import PeerError, Refusal
 
 from .cluster import Cluster
 from .conftest import Make
@@ -39,6 +39,11 @@ class Node:
     held: list[tuple[float, float]] = field(default_factory=list)
     """Each time of holding: since the answer was there, until it was over or given up."""
     epochs: list[tuple[float, int]] = field(default_factory=list)
+    after: dict[int, int] = field(default_factory=dict)
+    """Of each epoch that was asked for so: the greatest that it knew of then."""
+    peer: Node | None = None
+    unaware: int = 0
+    """How often it was refused because it knew too little."""
     renewals: int = 0
 
     async def run(self, end_s: float) -> None:
@@ -57,12 +62,23 @@ class Node:
 
     async def acquire(self) -> None:
         asked_s = time.monotonic()
-        answer = await self.witness.acquire(self.module, self.name, self.choose.choice((0, self.epoch)))
-        if isinstance(answer, Lease):
+        after = self.choose.choice((self.greatest(), self.greatest(), max(self.greatest(), self.peers()), None))
+        answer = await self.witness.acquire(self.module, self.name, self.choose.choice((0, self.epoch)), after)
+        if isinstance(answer, Refusal):
+            self.unaware += "had it since" in answer.reason
+        else:
+            if after is not None:
+                self.after[answer.epoch] = after
             self.over()
             self.epoch = answer.epoch
             self.epochs.append((time.monotonic(), answer.epoch))
             self.has(asked_s + answer.ttl_s)
+
+    def greatest(self) -> int:
+        return max((epoch for _, epoch in self.epochs), default=0)
+
+    def peers(self) -> int:
+        return self.peer.greatest() if self.peer else 0
 
     async def renew(self) -> None:
         asked_s = time.monotonic()
@@ -116,10 +132,16 @@ async def test_there_are_never_two_holders_and_epochs_only_grow(three: Cluster, 
         [Node(module, f"n{i}", witnesses[i], random.Random(f"{seed} {module} {i}")) for i in (0, 1)]
         for module in MODULES
     ]
+    for one, other in pairs:
+        one.peer, other.peer = other, one
     await asyncio.gather(*(node.run(end_s) for pair in pairs for node in pair), harm(three, random.Random(seed), end_s))
     for one, other in pairs:
         for since_s, until_s in one.held:
             assert all(until_s <= since or until <= since_s for since, until in other.held)
         given = [epoch for _, epoch in sorted(one.epochs + other.epochs)]
         assert given == sorted(set(given))
+        for node, peer in ((one, other), (other, one)):
+            for epoch, after in node.after.items():
+                assert max((f for _, f in peer.epochs if f < epoch), default=0) <= after
     assert any(one.epochs and other.epochs for one, other in pairs), "nothing went from one node to the other"
+    assert any(node.unaware for pair in pairs for node in pair), "nobody was ever refused because it knew too little"

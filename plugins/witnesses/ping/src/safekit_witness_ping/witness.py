@@ -50,8 +50,8 @@ class PingWitness(Witness[PingConfig], api=1):
 
     exclusive = False
 
-    async def acquire(self, module: str, node: str, epoch: int) -> Lease:  # noqa: ARG002 - all may have it
-        """PeerError when no host answers in time."""
+    async def acquire(self, module: str, node: str, epoch: int, after: int | None = None) -> Lease:  # noqa: ARG002
+        """PeerError when no host answers in time. All may have it, and nobody knows who had it: `after` is ignored."""
         return await self._lease(epoch)
 
     async def renew(self, module: str, node: str, epoch: int) -> Lease:  # noqa: ARG002 - all may have it
