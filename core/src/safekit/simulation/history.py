@@ -25,6 +25,8 @@ from safekit.simulation.violation import Promise, ViolationError
 from safekit.simulation.watch import Watch
 from safekit.simulation.witness import Witness
 
+BEGUN_S: Final = 4.0
+"""By then every node is on and was told to start."""
 REST_S: Final = 2.0
 """For so long nothing changes any more before a history ends."""
 
@@ -76,13 +78,14 @@ class History:
         for machine in self.machines.values():
             machine.up_to_date = machine.name == "a" or self._rng.random() < 0.5
             self.schedule.after(self._rng.choice((0.0, self._rng.uniform(0.0, 2.0))), machine.power_on)
-            start_s = self._rng.choice((2.0, self._rng.uniform(2.0, 4.0)))
+            start_s = self._rng.choice((2.0, self._rng.uniform(2.0, BEGUN_S)))
             self.schedule.after(start_s, partial(machine.command, Command.START))
         self.schedule.run(self._rng.choice((1.0, 6.0)))
         until_s = self.schedule.now_s + self.faults.plan()
         self.schedule.run(until_s)
         while self.faults.at_work:
             self.schedule.run(self.schedule.now_s + 1.0)
+        self.schedule.run(max(self.schedule.now_s, BEGUN_S))
         if self.scenario.module.kind is Kind.MIRROR and len(self.machines) > 1 and self._rng.random() < 0.3:
             gone = self._rng.choice(list(self.machines.values()))
             if self.scenario.may_end_alone:
