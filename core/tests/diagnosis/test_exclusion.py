@@ -36,8 +36,9 @@ def test_neither_witness_nor_fence_is_a_note_beside_it() -> None:
     assert "no-fence" not in found(mirror())
 
 
-def test_availability_with_a_fence_device_is_no_risk() -> None:
-    assert only(on_both(witness=None, isolation="availability", has_fence=True)).severity == "note"
+@pytest.mark.parametrize("isolation", ["safety", "availability"])
+def test_with_a_fence_device_no_isolation_is_a_risk(isolation: str) -> None:
+    assert only(on_both(witness=None, isolation=isolation, has_fence=True)).severity == "note"
 
 
 def test_a_witness_that_does_not_exclude_two_says_so() -> None:

@@ -52,6 +52,11 @@ def test_a_secondary_without_all_writes_is_told_as_that() -> None:
     assert (finding.name, finding.severity, finding.nodes) == ("not-up-to-date", "warning", ("b",))
 
 
+def test_writes_that_wait_are_an_alarm() -> None:
+    finding = only(mirror(changed(PRIMARY, holding=True)))
+    assert (finding.name, finding.severity, finding.where) == ("writes-held", "alarm", "web on a")
+
+
 def test_failover_that_is_off_is_one_finding_for_all_nodes() -> None:
     finding = only(mirror(changed(PRIMARY, failover=False), changed(SECONDARY, failover=False)))
     assert (finding.name, finding.nodes) == ("failover-off", ("a", "b"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safekit.cli.app import build
-from safekit.diagnosis import ClusterFacts, Finding, Severity, diagnose
+from safekit.diagnosis import ClusterFacts, Finding, Severity, diagnose, exclusion
 from safekit.diagnosis.facts import DaemonTrouble, PeerFacts
 from safekit.diagnosis.finding import in_order, size, span
 
 from .kit import MACHINE, PRIMARY, SECONDARY, SERVER, changed, cluster, mirror, node
 
 STATES = ("STOP", "WAIT", "ALONE", "PRIM", "SECOND", "UP")
+PAGE = Path(__file__).parents[3] / "docs/how-to/doctor.md"
 TREE = typer.main.get_command(build(""))
 
 
@@ -35,6 +37,14 @@ def test_alarms_come_first_and_the_order_of_the_checks_is_kept_within() -> None:
 def test_the_same_on_two_nodes_is_told_once() -> None:
     same = (finding(Severity.NOTE, "1", "a"), finding(Severity.NOTE, "1", "b"), finding(Severity.NOTE, "2", "b"))
     assert [one.nodes for one in in_order(same)] == [("a", "b"), ("b",)]
+
+
+def test_every_finding_is_on_the_page_for_operators_and_no_other() -> None:
+    source = "".join(path.read_text() for path in Path(exclusion.__file__).parent.glob("*.py"))
+    named = set(re.findall(r'(?:name=|_limit\(\s*\w+,\s*|_disk\(\w+, )"([a-z-]+)"', source))
+    told = re.findall(r"^\| `([a-z-]+)` \|", PAGE.read_text(), re.MULTILINE)
+    assert len(named) > 50
+    assert sorted(told) == sorted(named)
 
 
 def test_notes_are_no_risk() -> None:

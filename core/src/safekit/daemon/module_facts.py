@@ -11,16 +11,16 @@ from safekit.config import bundle
 from safekit.config.compiled import CompiledModule
 from safekit.config.store import Store
 from safekit.diagnosis.facts import FarmFacts, ModuleFacts, TroubleFacts, WitnessFacts
+from safekit.engine import data
 from safekit.engine.view import ModuleView
 from safekit_sdk import SafekitError
 
 if TYPE_CHECKING:
     from safekit.daemon.daemon import Daemon
 
-FENCE: Final = "fence"
-"""The step that cuts the power of a lost node; there is no other of that purpose."""
 MAX_TROUBLES: Final = 100
-_DATA: Final = "rfs.uptodate"
+_OWN_FINDINGS: Final = frozenset({data.UP_TO_DATE, data.HOLDING})
+"""Values that are told by findings of their own, and mean no trouble by being down."""
 
 
 def module_facts(daemon: Daemon, name: str, *, edited: bool) -> ModuleFacts | None:
@@ -30,7 +30,7 @@ def module_facts(daemon: Daemon, name: str, *, edited: bool) -> ModuleFacts | No
         return None
     installed = daemon.configuration.modules[name]
     compiled = installed.compiled
-    values = {value.resource: value.value for value in view.values}
+    node, report = daemon.runtime.node, dict(engine.reports(daemon.runtime.node))[name]
     return ModuleFacts(
         name=name,
         kind=compiled.kind,
@@ -44,10 +44,11 @@ def module_facts(daemon: Daemon, name: str, *, edited: bool) -> ModuleFacts | No
         failover=view.failover,
         loops=view.loops,
         max_loops=compiled.max_loops,
-        up_to_date=not compiled.has_data or values.get(_DATA) == "up",
+        up_to_date=report.up_to_date,
+        holding=data.is_holding(node.modules[name]),
         isolation=compiled.isolation,
         witness=_witness(compiled, view),
-        has_fence=any(step.plugin == FENCE for step in compiled.steps),
+        has_fence=compiled.fences,
         lost_after_s=compiled.heartbeat.lost_after.seconds,
         interval_s=compiled.heartbeat.interval.seconds,
         signature=installed.signature,
@@ -75,8 +76,8 @@ def _witness(compiled: CompiledModule, view: ModuleView) -> WitnessFacts | None:
 
 
 def _troubles(steps: list[dict[str, str]], compiled: CompiledModule, view: ModuleView) -> Iterator[TroubleFacts]:
-    """Verdicts that are not well, and steps that failed. The witness and the data have findings of their own."""
-    told = {_DATA, *([compiled.witness.resource] if compiled.witness is not None else [])}
+    """Verdicts that are not well, and steps that failed."""
+    told = {*_OWN_FINDINGS, *([compiled.witness.resource] if compiled.witness is not None else [])}
     for value in view.values:
         if value.value in {"down", "unknown"} and value.resource not in told:
             told.add(value.resource)

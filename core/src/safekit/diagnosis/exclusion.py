@@ -50,6 +50,16 @@ def check_isolation(cluster: ClusterFacts) -> Iterator[Finding]:
 
 
 def _without_witness(name: str, module: ModuleFacts) -> Finding:
+    if module.has_fence:
+        return Finding(
+            severity=NOTE,
+            name="no-witness-fenced",
+            what="there is no witness; a silent node is fenced before it is taken over from",
+            why="when only the network between the nodes fails one cuts the other's power; while the fence device does not "
+            "answer nothing is taken over",
+            mend=f"nothing has to be done. To keep both nodes up in that case: {ADD_WITNESS}",
+            module=name,
+        )
     if module.isolation == "safety":
         return Finding(
             severity=WARNING,
@@ -58,15 +68,6 @@ def _without_witness(name: str, module: ModuleFacts) -> Finding:
             why="when the primary's machine dies nothing takes over by itself, because that and a cut network look "
             "the same",
             mend=f"{ADD_WITNESS}. Or `isolation: availability`, if two running copies harm less than none",
-            module=name,
-        )
-    if module.has_fence:
-        return Finding(
-            severity=NOTE,
-            name="no-witness-fenced",
-            what="there is no witness, and isolation is 'availability'; the fence device decides",
-            why="when only the network between the nodes fails, the one that is quicker cuts the other's power",
-            mend=f"nothing has to be done. To keep both nodes up in that case: {ADD_WITNESS}",
             module=name,
         )
     return Finding(

@@ -132,6 +132,8 @@ class ModuleFacts(Facts):
     loops: int = 0
     max_loops: int = 3
     up_to_date: bool = True
+    holding: bool = False
+    """Its writes are not acknowledged: the secondary does not answer."""
     isolation: Literal["safety", "availability"] = "safety"
     witness: WitnessFacts | None = None
     has_fence: bool = False

@@ -130,6 +130,21 @@ def _gave_up(module: ModuleFacts) -> bool:
     return module.state == "STOP" and not module.desired and module.loops > module.max_loops
 
 
+def check_holding(cluster: ClusterFacts) -> Iterator[Finding]:
+    for name, by_node in cluster.modules.items():
+        for node, module in by_node.items():
+            if module.holding:
+                yield Finding(
+                    severity=ALARM,
+                    name="writes-held",
+                    what="it acknowledges no write: its secondary does not answer",
+                    why="the application hangs in its writes, until the secondary answers or counts as lost",
+                    mend=f"look at the other node's disk and network; `safekit status {name} --steps` shows more",
+                    nodes=(node,),
+                    module=name,
+                )
+
+
 def check_standby(cluster: ClusterFacts) -> Iterator[Finding]:
     """Whether the other node of a mirror could take over now."""
     for name, by_node in cluster.modules.items():

@@ -17,6 +17,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     reach.check_daemon,
     modules.check_running,
     modules.check_stuck,
+    modules.check_holding,
     reach.check_answers,
     links.check_hearing,
     machine.check_alarms,
