@@ -32,7 +32,7 @@ class Beneath:
     def __init__(self, root_fd: int) -> None:
         self.root_fd = root_fd
         self._directories: dict[bytes, int] = {}
-        """By path, oldest first."""
+        """By path, the least recently used first."""
 
     def place(self, path: bytes) -> tuple[int, bytes]:
         """The descriptor of the directory, and the name in it; of the root its own and no name."""
@@ -50,12 +50,12 @@ class Beneath:
     def directory(self, path: bytes) -> int:
         if not path:
             return self.root_fd
-        fd = self._directories.get(path)
+        fd = self._directories.pop(path, None)
         if fd is None:
             fd = syscalls.open_beneath(self.root_fd, path, os.O_PATH | os.O_DIRECTORY)
             if len(self._directories) >= _MAX_DIRECTORIES:
                 os.close(self._directories.pop(next(iter(self._directories))))
-            self._directories[path] = fd
+        self._directories[path] = fd
         return fd
 
     def forget(self, path: bytes) -> None:

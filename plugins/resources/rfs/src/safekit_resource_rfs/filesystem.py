@@ -67,8 +67,11 @@ class Filesystem(Naming):
         self._recording.forget_slots()
 
     def flush_times(self) -> None:
-        """Record the times of modification that are still due."""
         self._recording.flush_times()
+
+    async def settle_times(self) -> None:
+        """Record the times of modification that are still due."""
+        await self._recording.settle_times()
 
     def close(self) -> None:
         self._recording.close()

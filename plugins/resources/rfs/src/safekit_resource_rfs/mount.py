@@ -85,9 +85,14 @@ class Mount:
         await asyncio.get_running_loop().run_in_executor(self._pool, call, *arguments)  # type: ignore[arg-type]
 
     def flush_times(self) -> None:
-        """Record the times of modification that are still due, before the stream ends."""
+        """Record the times of modification that are due; those whose directories are to be marked first come later."""
         if self._filesystem:
             self._filesystem.flush_times()
+
+    async def settle_times(self) -> None:
+        """Record the times of modification that are still due, before the stream ends."""
+        if self._filesystem:
+            await self._filesystem.settle_times()
 
     def forget_slots(self) -> None:
         """The peer's slots are gone (a new connection): bind anew before the next write."""

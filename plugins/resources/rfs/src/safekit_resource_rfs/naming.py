@@ -122,7 +122,9 @@ class Naming(Reading):
             undo()
             raise
         entry = self.entry(parent, name, status)
-        self._recording.defer_times(parent, parent.children[name])
+        node = parent.children[name]
+        self._recording.cover(node)
+        self._recording.defer_times(parent, node)
         return status, entry
 
     def make_link(self, request: Request) -> None:

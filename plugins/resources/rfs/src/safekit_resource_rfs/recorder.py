@@ -16,6 +16,10 @@ class Recorder(Protocol):
         """Before a modification. None: go on at once. Else the request is done again when the awaitable is done; its
         OSError is the request's answer. OSError at once when modifications are refused now."""
 
+    def cover(self, *places: Place) -> None:
+        """These were just made in a directory that is marked: `Place(handle)` of a new directory, or all of a new file.
+        No mark of their own is asked for until the recorder has forgotten this."""
+
     def record(self, change: Change, answer: Callable[[], None] | None) -> bool:
         """After the local execution, in order. True: the application may be answered now. False: `answer` is called when
         it may, or never when the data path ends."""

@@ -20,6 +20,7 @@ from safekit_resource_rfs.tree import Directory, Node, Tree
 TIMES_DELAY_S: Final = 0.1
 """Until the time of the last modification is recorded."""
 _MAX_SEARCHES: Final = 3
+_MAX_ROUNDS: Final = 100
 _MAX_ZONES: Final = 64
 """Of one modification that are marked one by one."""
 
@@ -36,6 +37,8 @@ class Recording:
         self._free = list(range(SLOTS - 1, 0, -1))
         self._dirty: dict[Node, None] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._waiting: set[asyncio.Future[None]] = set()
+        """For marks of times that are due."""
 
     # Before
 
@@ -116,6 +119,13 @@ class Recording:
         else:
             request.hold()
 
+    def cover(self, node: Node) -> None:
+        """It was just made."""
+        if isinstance(node, Directory):
+            self._recorder.cover(self._place(node))
+        elif node.is_regular and node.parent is not None:
+            self._recorder.cover(Place(self._handle(node.parent), node.inode, WHOLE))
+
     # Slots
 
     def slot(self, node: Node) -> int:
@@ -173,6 +183,14 @@ class Recording:
         for node in list(self._dirty):
             self.flush_time(node)
 
+    async def settle_times(self) -> None:
+        """All that are due are recorded then, or refused."""
+        for _ in range(_MAX_ROUNDS):
+            self.flush_times()
+            if not self._waiting:
+                return
+            await asyncio.wait(self._waiting)
+
     def settle_time(self, node: Node) -> None:
         """Its time is recorded by other means."""
         if node.is_dirty:
@@ -186,13 +204,16 @@ class Recording:
         try:
             self._record_time(node)
         except Wait as wait:
-            asyncio.ensure_future(wait.awaitable).add_done_callback(partial(self._again, node))
+            future = asyncio.ensure_future(wait.awaitable)
+            self._waiting.add(future)
+            future.add_done_callback(partial(self._again, node))
         except OSError:
             pass  # the replication is broken off; the marks lead to the difference
         if self._tree.is_unused(node):
             self.drop(node)
 
     def _again(self, node: Node, waited: asyncio.Future[None]) -> None:
+        self._waiting.discard(waited)
         if not waited.cancelled() and waited.exception() is None and node.id in self._tree.nodes:
             self.defer_times(node)
 
@@ -257,6 +278,8 @@ class Recording:
     def close(self) -> None:
         if self._timer:
             self._timer.cancel()
+        for future in list(self._waiting):
+            future.cancel()
         self._dirty.clear()
 
 

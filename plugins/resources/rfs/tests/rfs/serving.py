@@ -33,6 +33,9 @@ class LocalRecorder:
         self.touched.update(places)
         return None
 
+    def cover(self, *places: Place) -> None:
+        self.touched.update(places)
+
     def record(self, change: Change, answer: Callable[[], None] | None) -> bool:
         return True
 
@@ -113,7 +116,7 @@ class Server:
         elif word == "cover":
             await self.mount.cover(b"covered again\n")
         elif word == "flush":
-            self.mount.flush_times()
+            await self.mount.settle_times()
             return self.recorder.errors
         elif word == "forget_slots":
             self.mount.forget_slots()
