@@ -54,8 +54,26 @@ def test_nodes_that_both_answer_and_do_not_hear_each_other() -> None:
 
 def test_a_network_that_is_silent_while_another_is_not() -> None:
     finding = only(hearing(silent_s={"lan": 0.05, "back": 90.0}))
-    assert finding.what == "it has not heard a on the network 'back' for 90.0 s"
+    assert finding.what == "the network 'back' is silent: b has not heard a on it for 90.0 s"
+    assert finding.nodes == ("b",)
     assert "since it started" in only(hearing(silent_s={"lan": 0.05})).what
+
+
+def crowd(size: int, **changes: Any) -> Any:
+    """So many nodes, each of which hears all others in the same way."""
+    names = [f"n{number}" for number in range(size)]
+    peers = {name: changed(PeerFacts(node=name, alive=True, silent_s=NEAR), **changes) for name in names}
+    others = {name: tuple(peer for other, peer in peers.items() if other != name) for name in names}
+    return cluster(*(changed(node("a"), node=name, peers=others[name]) for name in names))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"silent_s": {"lan": 0.05, "back": 90.0}}, {"longest_gap_s": 0.6}], ids=["network", "pauses"]
+)
+def test_what_all_of_many_nodes_see_is_one_finding(changes: dict[str, Any]) -> None:
+    finding = only(crowd(20, **changes))
+    assert len(finding.nodes) == 20
+    assert finding.where == "n0, n1, n2, n3, n4 and 15 more"
 
 
 def test_one_network_for_all_and_one_node_on_one_network() -> None:
@@ -88,7 +106,7 @@ def test_a_loss_time_below_half_a_second_is_hasty() -> None:
 
 
 def test_losses_that_were_none() -> None:
-    assert "it lost a 3 times in a day" in only(hearing(losses=3)).what
+    assert "not been restarted: a 3 times" in only(hearing(losses=3)).what
 
 
 def test_versions_plugins_and_configurations_that_differ() -> None:

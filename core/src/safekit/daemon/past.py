@@ -15,8 +15,8 @@ from safekit.diagnosis.facts import AlarmFacts
 from safekit.journal import Entry, History, Query
 
 DAY_S: Final = 86400.0
-MAX_ENTRIES: Final = 5000
-MAX_BEATS: Final = 4000
+MAX_ENTRIES: Final = 2000
+MAX_BEATS: Final = 2000
 """Of one second, one peer and one network each."""
 MAX_ALARMS: Final = 50
 Arrival = tuple[float, str, int]

@@ -55,8 +55,8 @@ def _without_witness(name: str, module: ModuleFacts) -> Finding:
             severity=NOTE,
             name="no-witness-fenced",
             what="there is no witness; a silent node is fenced before it is taken over from",
-            why="when only the network between the nodes fails one cuts the other's power; while the fence device does not "
-            "answer nothing is taken over",
+            why="when only the network between the nodes fails one cuts the other's power; while the device is silent "
+            "nothing is taken over",
             mend=f"nothing has to be done. To keep both nodes up in that case: {ADD_WITNESS}",
             module=name,
         )

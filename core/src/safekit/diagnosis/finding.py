@@ -21,6 +21,7 @@ class Severity(StrEnum):
 ALARM: Final = Severity.ALARM
 WARNING: Final = Severity.WARNING
 NOTE: Final = Severity.NOTE
+SHOWN_NODES: Final = 5
 _ORDER: Final = tuple(Severity)
 
 
@@ -40,7 +41,8 @@ class Finding(BaseModel):
 
     @property
     def where(self) -> str:
-        place = ", ".join(self.nodes)
+        more = len(self.nodes) - SHOWN_NODES
+        place = ", ".join(self.nodes[:SHOWN_NODES]) + (f" and {more} more" if more > 0 else "")
         return f"{self.module} on {place}" if self.module and place else self.module or place or "cluster"
 
 
@@ -74,3 +76,14 @@ def span(seconds: float) -> str:
 
 def times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
+
+
+def by_node(values: dict[str, str]) -> str:
+    """`0.1.0 on node1 and node2, missing on node3`."""
+    shown = dict.fromkeys(values.values())
+    return ", ".join(f"{value} on {_names([n for n, v in values.items() if v == value])}" for value in shown)
+
+
+def _names(nodes: list[str]) -> str:
+    more = len(nodes) - SHOWN_NODES
+    return " and ".join(nodes) if more <= 0 else f"{', '.join(nodes[:SHOWN_NODES])} and {more} more"

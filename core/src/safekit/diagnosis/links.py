@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from safekit.diagnosis.facts import ClusterFacts, NodeFacts, PeerFacts
@@ -46,17 +47,13 @@ def check_networks(cluster: ClusterFacts) -> Iterator[Finding]:
 
 def check_hearing(cluster: ClusterFacts) -> Iterator[Finding]:
     """A node that does not answer is told elsewhere, once; here are those that answer."""
-    networks = {facts.node: set(facts.networks) for facts in cluster.answered}
+    answering = {facts.node for facts in cluster.answered}
     for facts in cluster.answered:
         for peer in facts.peers:
-            if peer.node not in networks:
-                continue
-            if not peer.alive:
+            if peer.node in answering and not peer.alive:
                 yield _deaf(facts.node, peer.node, "does not hear")
-            elif not peer.hears_us:
+            elif peer.node in answering and not peer.hears_us:
                 yield _deaf(peer.node, facts.node, "says that it does not hear")
-            else:
-                yield from _silent_networks(facts, peer, networks[peer.node] & networks[facts.node])
 
 
 def _deaf(node: str, other: str, how: str) -> Finding:
@@ -70,26 +67,49 @@ def _deaf(node: str, other: str, how: str) -> Finding:
     )
 
 
-def _silent_networks(facts: NodeFacts, peer: PeerFacts, shared: set[str]) -> Iterator[Finding]:
-    for network in sorted(shared):
-        silent_s = peer.silent_s.get(network, math.inf)
-        if silent_s > max(facts.lost_after_s, 2 * facts.interval_s):
-            since = "since it started" if math.isinf(silent_s) else f"for {span(silent_s)}"
-            yield Finding(
-                severity=WARNING,
-                name="network-silent",
-                what=f"it has not heard {peer.node} on the network '{network}' {since}",
-                why="the heartbeats have one way less; when the last one fails the node counts as lost",
-                mend=f"look at '{network}' between {facts.node} and {peer.node}: cable, address, firewall",
-                nodes=(facts.node,),
-            )
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """From one node to another, on a network that both are on."""
+
+    network: str
+    sender: str
+    hearer: str
+    silent_s: float
+
+
+def check_silent_networks(cluster: ClusterFacts) -> Iterator[Finding]:
+    """Nodes that hear each other on one network, and not on another: one finding for each network."""
+    ways = list(_ways(cluster))
+    for network in dict.fromkeys(way.network for way in ways if way.silent_s):
+        silent = [way for way in ways if way.network == network and way.silent_s]
+        worst = max(silent, key=lambda way: way.silent_s)
+        since = "since it started" if math.isinf(worst.silent_s) else f"for {span(worst.silent_s)}"
+        count = f" ({len(silent)} ways are silent)" if len(silent) > 1 else ""
+        yield Finding(
+            severity=WARNING,
+            name="network-silent",
+            what=f"the network '{network}' is silent: {worst.hearer} has not heard {worst.sender} on it {since}{count}",
+            why="the heartbeats have one way less; when the last one fails the node counts as lost",
+            mend=f"look at '{network}' between {worst.hearer} and {worst.sender}: cable, address, firewall",
+            nodes=tuple(dict.fromkeys(way.hearer for way in silent)),
+        )
+
+
+def _ways(cluster: ClusterFacts) -> Iterator[_Way]:
+    networks = {facts.node: set(facts.networks) for facts in cluster.answered}
+    for facts in cluster.answered:
+        limit_s = max(facts.lost_after_s, 2 * facts.interval_s)
+        for peer in facts.peers:
+            for network in sorted(networks.get(peer.node, set()) & networks[facts.node]):
+                silent_s = peer.silent_s.get(network, math.inf)
+                is_silent = peer.alive and peer.hears_us and silent_s > limit_s
+                yield _Way(network, peer.node, facts.node, silent_s if is_silent else 0.0)
 
 
 def check_loss_times(cluster: ClusterFacts) -> Iterator[Finding]:
     for facts in cluster.answered:
-        for peer in facts.peers:
-            yield from _losses(facts, peer)
-            yield from _gaps(facts, peer)
+        yield from _losses(facts)
+    yield from _gaps(cluster)
     for name, by_node in cluster.modules.items():
         module = next(iter(by_node.values()))
         if module.lost_after_s < HASTY_S and len(module.nodes) > 1:
@@ -103,31 +123,39 @@ def check_loss_times(cluster: ClusterFacts) -> Iterator[Finding]:
             )
 
 
-def _losses(facts: NodeFacts, peer: PeerFacts) -> Iterator[Finding]:
-    if peer.losses:
+def _losses(facts: NodeFacts) -> Iterator[Finding]:
+    lost = ", ".join(f"{peer.node} {times(peer.losses)}" for peer in facts.peers if peer.losses)
+    if lost:
         yield Finding(
             severity=WARNING,
             name="lost-and-back",
-            what=f"it lost {peer.node} {times(peer.losses)} in a day and heard it again, without a restart of it",
+            what=f"within a day it lost nodes that had not been restarted: {lost}",
             why="a network was cut for longer than the loss time, or one of the machines stood still",
             mend=f"`safekit log --on {facts.node}` shows when; where machines pause, a longer `lost_after:`",
             nodes=(facts.node,),
         )
 
 
-def _gaps(facts: NodeFacts, peer: PeerFacts) -> Iterator[Finding]:
-    lost_s, gap_s = facts.lost_after_s, peer.longest_gap_s
-    if gap_s * ADVISED <= lost_s:
+def _gaps(cluster: ClusterFacts) -> Iterator[Finding]:
+    """The worst of all pairs stands for them."""
+    found = [(facts, peer) for facts in cluster.answered for peer in facts.peers if _part(facts, peer) * ADVISED > 1]
+    if not found:
         return
+    facts, peer = max(found, key=lambda pair: _part(*pair))
     yield Finding(
-        severity=WARNING if gap_s * UNSAFE > lost_s else NOTE,
+        severity=WARNING if _part(facts, peer) * UNSAFE > 1 else NOTE,
         name="loss-time-short",
-        what=f"heartbeats of {peer.node} paused for {span(gap_s)} within {span(facts.beats_s)}, and it counts as lost "
-        f"after {span(lost_s)}",
+        what=f"heartbeats paused for up to {span(peer.longest_gap_s)}: those of {peer.node} on {facts.node}, within "
+        f"{span(facts.beats_s)}. A node counts as lost after {span(facts.lost_after_s)}",
         why="a somewhat longer pause is taken for a failure",
-        mend=f"`heartbeat: {{lost_after: {_rounded(ADVISED * gap_s)}}}`, or find what delays them",
-        nodes=(facts.node,),
+        mend=f"`heartbeat: {{lost_after: {_rounded(ADVISED * peer.longest_gap_s)}}}`, or find what delays them",
+        nodes=tuple(dict.fromkeys(hearer.node for hearer, _ in found)),
     )
+
+
+def _part(facts: NodeFacts, peer: PeerFacts) -> float:
+    """Of the loss time."""
+    return peer.longest_gap_s / max(facts.lost_after_s, 0.001)
 
 
 def _rounded(seconds: float) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from safekit.diagnosis.facts import ClusterFacts, DaemonTrouble, NodeAnswer
-from safekit.diagnosis.finding import ALARM, NOTE, WARNING, Finding, span
+from safekit.diagnosis.finding import ALARM, NOTE, WARNING, Finding, by_node, span
 
 CLOCK_S: Final = 1.0
 """Wall clocks that surely differ by more are told."""
@@ -83,7 +83,7 @@ def check_versions(cluster: ClusterFacts) -> Iterator[Finding]:
         yield Finding(
             severity=WARNING,
             name="versions-differ",
-            what=f"the nodes run different versions of safekit: {_by_node(running)}",
+            what=f"the nodes run different versions of safekit: {by_node(running)}",
             why="they are meant to understand each other while you upgrade, and not for longer",
             mend="install the same packages on every node, then restart safekitd there, one node at a time",
             nodes=tuple(running),
@@ -103,9 +103,7 @@ def check_versions(cluster: ClusterFacts) -> Iterator[Finding]:
 
 def check_plugins(cluster: ClusterFacts) -> Iterator[Finding]:
     """Differences weigh where a module uses the package."""
-    used = {
-        package for by_node in cluster.modules.values() for module in by_node.values() for package in module.packages
-    }
+    used = {package for held in cluster.modules.values() for module in held.values() for package in module.packages}
     for plugin in sorted({name for facts in cluster.answered for name in facts.machine.plugins}):
         found = {facts.node: facts.machine.plugins.get(plugin, "missing") for facts in cluster.answered}
         if len(set(found.values())) == 1:
@@ -115,7 +113,7 @@ def check_plugins(cluster: ClusterFacts) -> Iterator[Finding]:
         yield Finding(
             severity=WARNING if matters else NOTE,
             name="plugins-differ",
-            what=f"the package {package} differs: {_by_node({n: t.rpartition(' ')[2] for n, t in found.items()})}",
+            what=f"the package {package} differs: {by_node({n: t.rpartition(' ')[2] for n, t in found.items()})}",
             why="a module that uses it may not start on the node where it is missing or other"
             if matters
             else "no module uses it; one that did would be refused or differ",
@@ -130,14 +128,14 @@ def check_configuration(cluster: ClusterFacts) -> Iterator[Finding]:
         yield Finding(
             severity=WARNING,
             name="cluster-file-differs",
-            what=f"the nodes have different revisions of the cluster file: {_by_node(revisions)}",
+            what=f"the nodes have different revisions of the cluster file: {by_node(revisions)}",
             why="a node with an older one does not know members that joined since",
             mend="copy cluster.yaml from the node with the highest revision, then restart safekitd on the others",
             nodes=tuple(revisions),
         )
-    for name, by_node in cluster.modules.items():
-        yield from _one_configuration(cluster, name, {node: module.signature for node, module in by_node.items()})
-        edited = tuple(node for node, module in by_node.items() if module.edited)
+    for name, held in cluster.modules.items():
+        yield from _one_configuration(cluster, name, {node: module.signature for node, module in held.items()})
+        edited = tuple(node for node, module in held.items() if module.edited)
         if edited:
             yield Finding(
                 severity=NOTE,
@@ -161,7 +159,7 @@ def _one_configuration(cluster: ClusterFacts, name: str, signatures: dict[str, s
         yield Finding(
             severity=WARNING,
             name="configuration-differs",
-            what=f"its configuration differs between the nodes: {_by_node(shown)}",
+            what=f"its configuration differs between the nodes: {by_node(shown)}",
             why="after a take-over it runs with other settings",
             mend=f"`safekit apply {name}` on the node that has the right one",
             nodes=tuple(shown),
@@ -198,14 +196,3 @@ def check_clocks(cluster: ClusterFacts) -> Iterator[Finding]:
             mend="let every node keep time: `apt install chrony`, or `timedatectl set-ntp true`",
             nodes=(answer.node,),
         )
-
-
-def _by_node(values: dict[str, str]) -> str:
-    """`0.1.0 on node1 and node2, missing on node3`."""
-    return ", ".join(
-        f"{value} on {_names(n for n, v in values.items() if v == value)}" for value in dict.fromkeys(values.values())
-    )
-
-
-def _names(nodes: Iterable[str]) -> str:
-    return " and ".join(nodes)

@@ -37,6 +37,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     machine.check_lacks,
     machine.check_certificates,
     exclusion.check_margins,
+    links.check_silent_networks,
     links.check_networks,
     links.check_loss_times,
     reach.check_versions,
