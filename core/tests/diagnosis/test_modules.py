@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from safekit.diagnosis.facts import AlarmFacts, FarmFacts, TroubleFacts
+from safekit.diagnosis.facts import AlarmFacts, FarmFacts, PeerFacts, TroubleFacts
 
-from .kit import PRIMARY, SECONDARY, SERVER, changed, cluster, found, mirror, node, only
+from .kit import LEASE, PRIMARY, SECONDARY, SERVER, changed, cluster, found, mirror, node, only
 
 WAITS = {"state": "WAIT", "readiness": "NotReady", "reason": "b cannot be heard", "active": False}
 STOPPED = {"state": "STOP", "readiness": "NotReady", "reason": "stopped: asked for", "active": False, "desired": False}
@@ -18,6 +18,30 @@ def test_two_primaries_are_the_first_thing_told() -> None:
     facts = mirror(PRIMARY, changed(PRIMARY, state="ALONE", failover=False))
     first = next(iter(found(facts).values()))
     assert (first.name, first.severity, first.nodes) == ("runs-twice", "alarm", ("a", "b"))
+
+
+ALONE = changed(PRIMARY, state="ALONE", witness=None, isolation="availability")
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_told"),
+    [
+        ({}, True),
+        ({"isolation": "safety"}, True),
+        ({"has_fence": True}, False),
+        ({"witness": LEASE}, False),
+        ({"witness": changed(LEASE, exclusive=False)}, True),
+        ({**WAITS}, False),
+    ],
+)
+def test_a_node_that_is_neither_heard_nor_answers_may_run_it_too(changes: dict[str, Any], is_told: bool) -> None:
+    lost = PeerFacts(node="b", alive=False)
+    facts = cluster(node("a", changed(ALONE, **changes), peers=(lost,)), silent=("b",))
+    assert ("may-run-twice" in found(facts)) is is_told
+
+
+def test_one_whose_heartbeats_are_heard_does_not_run_it_too() -> None:
+    assert "may-run-twice" not in found(cluster(node("a", ALONE), silent=("b",)))
 
 
 def test_a_module_that_is_started_and_runs_nowhere_is_an_alarm_with_each_nodes_reason() -> None:

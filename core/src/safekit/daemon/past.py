@@ -72,7 +72,7 @@ def _alarms(entries: Iterable[Entry]) -> Iterator[AlarmFacts]:
     newest = sorted(grouped.items(), key=lambda item: item[1][-1].id, reverse=True)[:MAX_ALARMS]
     for (module, _), group in newest:
         last: dict[str, Any] = json.loads(group[-1].body)
-        text = str(last.get("decision") or last.get("line"))[:2000]
+        text = " ".join(str(last.get("decision") or last.get("line")).split())[:2000]
         ago_s = max(time.time() - group[-1].wall, 0.0)
         yield AlarmFacts(module=module, text=text, count=len(group), last_s=ago_s)
 

@@ -29,6 +29,27 @@ def check_twice(cluster: ClusterFacts) -> Iterator[Finding]:
             )
 
 
+def check_unseen(cluster: ClusterFacts) -> Iterator[Finding]:
+    """A mirror that runs here, while nothing is known of its other node and nothing keeps that one from running it."""
+    answered = {facts.node for facts in cluster.answered}
+    heard = {(facts.node, peer.node) for facts in cluster.answered for peer in facts.peers if peer.alive}
+    for name, by_node in cluster.modules.items():
+        for node, module in by_node.items():
+            others = [one for one in module.nodes if one not in answered and (node, one) not in heard]
+            excluded = module.has_fence or (module.witness is not None and module.witness.exclusive)
+            if module.kind != "mirror" or module.state not in PRIMARY or not others or excluded:
+                continue
+            yield Finding(
+                severity=ALARM,
+                name="may-run-twice",
+                what=f"it runs here, and {others[0]} may run it as well: it neither answers nor is it heard",
+                why="if only the network is cut both write; in the end one of them loses what it wrote",
+                mend=f"find out whether {others[0]} is off; if it is not, `safekit module stop {name}` on one of the two",
+                nodes=(node,),
+                module=name,
+            )
+
+
 def check_running(cluster: ClusterFacts) -> Iterator[Finding]:
     """Started and running nowhere; or, where each node runs it for itself, not running on one."""
     for name, by_node in cluster.modules.items():

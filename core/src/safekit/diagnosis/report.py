@@ -14,6 +14,7 @@ from safekit.diagnosis.finding import Finding, Severity, in_order
 Check = Callable[[ClusterFacts], Iterator[Finding]]
 CHECKS: Final[tuple[Check, ...]] = (
     modules.check_twice,
+    modules.check_unseen,
     reach.check_daemon,
     modules.check_running,
     modules.check_stuck,
