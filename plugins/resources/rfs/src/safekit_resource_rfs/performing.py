@@ -9,14 +9,15 @@ import asyncio
 import errno
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from safekit_resource_rfs import compare, effects, wire
-from safekit_resource_rfs.compare import Local
+from safekit_resource_rfs.changes import Entry
+from safekit_resource_rfs.compare import Local, Pages
 from safekit_resource_rfs.disk import sync_filesystem
 from safekit_resource_rfs.marks import Marks
 from safekit_resource_rfs.receiver import Receiver
@@ -82,7 +83,6 @@ class Performer:
             effects.ReplaceMarks: self._replace_marks,
             effects.SyncAll: self._sync_all,
             effects.ResolveMarks: self._resolve_marks,
-            effects.ListHere: self._list,
             effects.ChecksumHere: self._checksum,
             effects.Report: self._tell,
         }
@@ -229,14 +229,6 @@ class Performer:
 
         self.later(self._means.reading, work, then)
 
-    def _list(self, effect: effects.ListHere) -> None:
-        def then(found: tuple[Any, bool] | None, failure: OSError | None) -> None:
-            entries, last = found or ((), True)
-            self._base.listed(effect.id, _errno(failure), entries, last)
-
-        page = partial(compare.page, path=effect.path, after=effect.after, names=effect.names)
-        self.soon(page, then, at_once=effect.at_once)
-
     def _checksum(self, effect: effects.ChecksumHere) -> None:
         def then(found: tuple[bytes, ...] | None, failure: OSError | None) -> None:
             self._base.checksummed(effect.id, _errno(failure), found or ())
@@ -274,6 +266,9 @@ class Sending(Performer):
             effects.Release: self._release,
             effects.Wake: self._wake,
             effects.ForgetSlots: lambda _: forget_slots(),
+            effects.NamesHere: self._read_names,
+            effects.EntriesHere: self._read_entries,
+            effects.HandleHere: self._read_handle,
             effects.ReadHere: self._read,
             effects.XattrsHere: self._read_xattrs,
         }
@@ -305,6 +300,24 @@ class Sending(Performer):
             if not future.done():
                 future.set_exception(OSError(number, os.strerror(number)))
 
+    def _read_names(self, effect: effects.NamesHere) -> None:
+        def then(found: Sequence[bytes] | None, failure: OSError | None) -> None:
+            self.machine.names_read(effect.id, _errno(failure), found or ())
+
+        self.soon(lambda local: local.entry_names(effect.path), then, at_once=False)
+
+    def _read_entries(self, effect: effects.EntriesHere) -> None:
+        def then(found: Sequence[Entry] | None, failure: OSError | None) -> None:
+            self.machine.entries_read(effect.id, _errno(failure), found or ())
+
+        self.soon(lambda local: _entries(local, effect.path, effect.names), then, at_once=True)
+
+    def _read_handle(self, effect: effects.HandleHere) -> None:
+        def then(found: bytes | None, failure: OSError | None) -> None:
+            self.machine.handle_read(effect.id, _errno(failure), found or b"")
+
+        self.soon(lambda local: local.handle(effect.path), then, at_once=True)
+
     def _read(self, effect: effects.ReadHere) -> None:
         def then(found: Any, failure: OSError | None) -> None:
             self.machine.data_read(effect.id, _errno(failure), found or ())
@@ -328,15 +341,23 @@ class Receiving(Performer):
         super().__init__(machine, **others)
         self.machine = machine
         self._replica = replica
+        self._pages = Pages(replica)
         self.handlers |= {
             effects.Apply: self._apply,
             effects.StartSync: self._start_sync,
+            effects.ListHere: self._list,
             effects.ForgetSlots: lambda _: replica.forget_slots(),
             effects.XattrsHere: self._read_xattrs,
         }
 
     def take(self, message: Any) -> None:
         self.machine.received(message, self._loop.time())
+
+    def _list(self, effect: effects.ListHere) -> None:
+        def then(found: tuple[Sequence[Entry], bool] | None, failure: OSError | None) -> None:
+            self.machine.listed(effect.id, _errno(failure), *(found or ((), True)))
+
+        self.soon(lambda _: self._pages.list(effect.path, effect.after, effect.names), then, at_once=True)
 
     def _apply(self, effect: effects.Apply) -> None:
         try:
@@ -362,6 +383,18 @@ class Receiving(Performer):
             self.machine.xattrs_read(effect.id, _errno(failure), tuple(found or ()))
 
         self.soon(lambda local: local.xattrs(effect.path), then, at_once=True)
+
+
+def _entries(local: Local, path: bytes, names: Sequence[bytes]) -> list[Entry]:
+    """Of the directory under an empty name, and of those names that exist."""
+    found = [replace(local.entry(path), name=b"")]
+    for name in names:
+        try:
+            found.append(local.entry(compare.join(path, name)))
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                raise
+    return found
 
 
 def _errno(failure: OSError | None) -> int:

@@ -20,7 +20,8 @@ from safekit_resource_rfs.mount import Mount
 from safekit_resource_rfs.performing import Means, Receiving, Sending
 from safekit_resource_rfs.receiver import Receiver
 from safekit_resource_rfs.replica import Aside, Replica
-from safekit_resource_rfs.sender import Gate, Limits, Mode, Sender
+from safekit_resource_rfs.sender import Gate, Limits, Mode, Sender, State
+from safekit_sdk import ConfigError
 
 DISK_THREADS: Final = 4
 Report = Callable[[str, str], None]
@@ -64,10 +65,12 @@ class Primary:
         return self.sender.durable
 
     async def begin(self, epoch: int, *, alone: bool) -> None:
-        """Serves the directory when it returns."""
-        self.sender.promote(epoch, uuid.uuid4().hex, self._loop.time(), alone=alone)
+        """Serves the directory when it returns. ConfigError when the state could not be made durable, or forbids it."""
+        self.sender.promote(epoch, uuid.uuid4().hex, alone=alone)
         self.performer.act()
         await self.performer.quiet()
+        if self.sender.state is State.IDLE:
+            raise ConfigError("this node cannot become primary for its data", hint="see `safekit rfs status`")
         await self._mount.serve(self)
 
     async def stand_alone(self, epoch: int) -> None:

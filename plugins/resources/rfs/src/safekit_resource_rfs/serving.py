@@ -126,7 +126,10 @@ class DataPath:
         self.secondary = None
         primary = Primary(secondary.durable, self.means, self.config, self.mount, self._note, self._parted)
         self.primary = primary
-        await primary.begin(epoch, alone=alone)
+        try:
+            await primary.begin(epoch, alone=alone)
+        except ConfigError as error:
+            raise ConfigError(f"{error.message}: {self.last_event}", hint=error.hint) from None
         self.changed()
 
     async def demote(self, *, force: bool) -> None:
@@ -257,7 +260,11 @@ class DataPath:
             return any(entry.name not in (plan.OWN_FOLDER, "lost+found") for entry in entries)
 
     def resynchronise(self, *, full: bool) -> None:
-        raise NotImplementedError
+        """Through a new connection."""
+        if self.primary is None:
+            raise ConfigError("this node is not primary", hint="ask the other node")
+        self.primary.sender.allow(unrelated=True, full=full)
+        self.reconnect()
 
     def verify(self) -> None:
         raise NotImplementedError

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
-from safekit_resource_rfs.sender import Progress, State
+from safekit_resource_rfs.desk import Progress
+from safekit_resource_rfs.sender import State
 from safekit_resource_rfs.serving import DataPath
 
 HOLDING_S: Final = 2.0
