@@ -267,6 +267,15 @@ class TestCarelessApp(ResourceSuite, AppConformance):
 # -- witnesses
 
 
+class WitnessSuite(WitnessConformance):
+    @pytest.fixture
+    def settings(self, tmp_path: Path) -> Mapping[str, Any]:
+        return {"directory": str(tmp_path)}
+
+    async def make_unreachable(self, config: Any) -> None:
+        (config.directory / "unreachable").touch()
+
+
 class GenerousWitness(fakes.FakeWitness):
     """Gives the lease to all who ask, always with the same epoch."""
 
@@ -277,15 +286,8 @@ class GenerousWitness(fakes.FakeWitness):
         return Lease(1, 10)
 
 
-class TestGenerous(WitnessConformance):
+class TestGenerous(WitnessSuite):
     plugin = GenerousWitness
-
-    @pytest.fixture
-    def settings(self, tmp_path: Path) -> Mapping[str, Any]:
-        return {"directory": str(tmp_path)}
-
-    async def make_unreachable(self, config: Any) -> None:
-        (config.directory / "unreachable").touch()
 
 
 class ForgettingWitness(fakes.FakeWitness):
@@ -299,7 +301,7 @@ class ForgettingWitness(fakes.FakeWitness):
         return await super().acquire(module, node, epoch, after)
 
 
-class TestForgetting(TestGenerous):
+class TestForgetting(WitnessSuite):
     plugin = ForgettingWitness
 
 
@@ -315,5 +317,5 @@ class NotingWitness(fakes.FakeWitness):
         return answer
 
 
-class TestNoting(TestGenerous):
+class TestNoting(WitnessSuite):
     plugin = NotingWitness
