@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from safekit_resource_rfs import local, syscalls
@@ -98,10 +99,10 @@ def path_of(root_fd: int, handle: bytes) -> bytes | None:
     with suppress(OSError):
         fd = syscalls.open_handle(root_fd, handle, os.O_PATH)
         try:
-            found = os.readlink(b"/proc/self/fd/%d" % fd)
+            found = os.fsencode(Path(f"/proc/self/fd/{fd}").readlink())
         finally:
             os.close(fd)
-        root = os.readlink(b"/proc/self/fd/%d" % root_fd)
+        root = os.fsencode(Path(f"/proc/self/fd/{root_fd}").readlink())
         path = found[len(root) :].lstrip(b"/")
         if found.startswith(root) and handle_of(root_fd, path) == handle:
             return path

@@ -1,5 +1,5 @@
-"""What is done to one name of a real directory, on both sides. A place is a directory's descriptor and a name in it; with
-an empty name the descriptor's own file is meant. No symbolic link is followed."""
+"""What is done to one name of a real directory, on both sides. A place is a directory's descriptor and a name in it;
+with an empty name the descriptor's own file is meant. No symbolic link is followed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import errno
 import os
 import stat
 from hashlib import blake2b
+from pathlib import Path
 from typing import Final
 
 from safekit_resource_rfs import syscalls
@@ -30,7 +31,7 @@ def _own_path(fd: int) -> bytes:
 
 def set_mode(directory_fd: int, name: bytes, mode: int) -> None:
     if not name:
-        os.chmod(_own_path(directory_fd), mode)
+        Path(os.fsdecode(_own_path(directory_fd))).chmod(mode)
     elif not stat.S_ISLNK(status(directory_fd, name).st_mode):
         os.chmod(name, mode, dir_fd=directory_fd)
 

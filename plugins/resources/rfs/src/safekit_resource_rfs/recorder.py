@@ -21,8 +21,8 @@ class Recorder(Protocol):
         No mark of their own is asked for until the recorder has forgotten this."""
 
     def record(self, change: Change, answer: Callable[[], None] | None) -> bool:
-        """After the local execution, in order. True: the application may be answered now. False: `answer` is called when
-        it may, or never when the data path ends."""
+        """After the local execution, in order. True: the application may be answered now. False: `answer` is called
+        when it may, or never when the data path ends."""
 
     def synced(self, change: Sync | SyncDirectory) -> Awaitable[None]:
         """Record it; the awaitable is done when the peer's disk has it, where that is asked."""

@@ -245,8 +245,8 @@ class Recording:
             self.release(gone)
 
     def find_name(self, node: Node, pool: Executor) -> None:
-        """Raise Wait for a search through the whole directory, for a file whose known names are gone while it has others:
-        it was open when they were removed, and is now modified."""
+        """Raise Wait for a search through the whole directory, for a file whose known names are gone while it has
+        others: it was open when they were removed, and is now modified."""
         raise Wait(self._search(node, pool))
 
     async def _search(self, node: Node, pool: Executor) -> None:

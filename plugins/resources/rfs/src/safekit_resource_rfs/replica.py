@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from safekit_resource_rfs import beneath, local, syscalls
-from safekit_resource_rfs.aside import Aside as Aside
+from safekit_resource_rfs.aside import Aside
 from safekit_resource_rfs.beneath import Beneath
 from safekit_resource_rfs.changes import (
     SLOTS,

@@ -21,16 +21,15 @@ class Survey:
     def __init__(self, root_fd: int) -> None:
         self._root_fd = root_fd
 
-    def list_directory(self, path: bytes) -> list[Entry]:
+    def entry_names(self, path: bytes) -> list[bytes]:
         """In no order."""
         fd = self._open_directory(path)
         try:
             with os.scandir(fd) as entries:
                 names = [os.fsencode(entry.name) for entry in entries]
-            found = (describe(fd, name) for name in names if path or name != local.RESERVED)
-            return [entry for entry in found if entry is not None]
         finally:
             os.close(fd)
+        return [name for name in names if path or name != local.RESERVED]
 
     def entry(self, path: bytes) -> Entry:
         """Of this one path; its name is the last component, empty for the root."""

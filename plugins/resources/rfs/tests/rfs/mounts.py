@@ -114,7 +114,7 @@ def about(path: bytes, groups: dict[int, bytes], relative: bytes) -> tuple[Any, 
     if stat.S_ISREG(status.st_mode):
         content = (status.st_size, *content_of(path))
     elif stat.S_ISLNK(status.st_mode):
-        content = os.readlink(path)
+        content = Path(os.fsdecode(path)).readlink()
     keys = sorted(os.listxattr(path, follow_symlinks=False))
     xattrs = [(key, os.getxattr(path, key, follow_symlinks=False)) for key in keys]
     links = status.st_nlink if is_linked else 0
@@ -124,7 +124,7 @@ def about(path: bytes, groups: dict[int, bytes], relative: bytes) -> tuple[Any, 
 
 def content_of(path: bytes) -> tuple[str, tuple[int, ...]]:
     """Digest, and where holes and data begin."""
-    with open(path, "rb") as file:
+    with Path(os.fsdecode(path)).open("rb") as file:
         digest = hashlib.file_digest(file, "blake2b").hexdigest()[:16]
         size, position = os.fstat(file.fileno()).st_size, 0
         borders: list[int] = []

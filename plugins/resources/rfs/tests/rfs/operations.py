@@ -89,7 +89,7 @@ class Machine:
 
     def _make_directory(self) -> tuple[str, Callable[[Path, int], Any]]:
         path, mode = self._path(), self._random.choice((0o755, 0o700, 0o2775, 0o1777))
-        return f"mkdir {path} {oct(mode)}", lambda root, _: os.mkdir(root / path, mode)
+        return f"mkdir {path} {oct(mode)}", lambda root, _: (root / path).mkdir(mode)
 
     def _write(self) -> tuple[str, Callable[[Path, int], Any]]:
         path, data, offset = self._path(), self._data(), self._offset()
@@ -150,11 +150,11 @@ class Machine:
 
     def _close_file(self) -> tuple[str, Callable[[Path, int], Any]]:
         fds = self._open.pop(self._random.randrange(len(self._open))) if self._open else None
-        return "close", lambda _, number: fds and os.close(fds[number])
+        return "close", lambda _, number: os.close(fds[number]) if fds else None
 
     def _rename(self) -> tuple[str, Callable[[Path, int], Any]]:
         old, new = self._path(), self._path()
-        return f"rename {old} {new}", lambda root, _: os.rename(root / old, root / new)
+        return f"rename {old} {new}", lambda root, _: (root / old).rename(root / new) and None
 
     def _exchange(self) -> tuple[str, Callable[[Path, int], Any]]:
         from safekit_resource_rfs.syscalls import rename
@@ -171,7 +171,7 @@ class Machine:
 
     def _symlink(self) -> tuple[str, Callable[[Path, int], Any]]:
         target, path = self._path(), self._path()
-        return f"symlink {target} {path}", lambda root, _: os.symlink(target, root / path)
+        return f"symlink {target} {path}", lambda root, _: (root / path).symlink_to(target)
 
     def _fifo(self) -> tuple[str, Callable[[Path, int], Any]]:
         path, device = self._path(), self._random.choice((0, os.makedev(1, 300)))
@@ -182,22 +182,22 @@ class Machine:
         path, size = self._path(), self._offset()
 
         def act(root: Path, _: int) -> None:
-            if stat.S_ISREG(os.stat(root / path).st_mode):
+            if stat.S_ISREG((root / path).stat().st_mode):
                 os.truncate(root / path, size)
 
         return f"truncate {path} {size}", act
 
     def _remove(self) -> tuple[str, Callable[[Path, int], Any]]:
         path = self._path()
-        return f"unlink {path}", lambda root, _: os.unlink(root / path)
+        return f"unlink {path}", lambda root, _: (root / path).unlink()
 
     def _remove_directory(self) -> tuple[str, Callable[[Path, int], Any]]:
         path = self._path()
-        return f"rmdir {path}", lambda root, _: os.rmdir(root / path)
+        return f"rmdir {path}", lambda root, _: (root / path).rmdir()
 
     def _set_mode(self) -> tuple[str, Callable[[Path, int], Any]]:
         path, mode = self._path(), self._random.choice((0o755, 0o644, 0o4711, 0o2755, 0o1777))
-        return f"chmod {path} {oct(mode)}", lambda root, _: os.chmod(root / path, mode)
+        return f"chmod {path} {oct(mode)}", lambda root, _: (root / path).chmod(mode)
 
     def _set_owner(self) -> tuple[str, Callable[[Path, int], Any]]:
         path, uid, gid = self._path(), self._random.choice((-1, 0, 1000)), self._random.choice((-1, 0, 1000))
@@ -217,7 +217,7 @@ class Machine:
 
     def _list(self) -> tuple[str, Callable[[Path, int], Any]]:
         path = self._random.choice(("", self._path()))
-        return f"list {path}", lambda root, _: sorted(os.listdir(root / path))
+        return f"list {path}", lambda root, _: sorted(entry.name for entry in (root / path).iterdir())
 
     def _stat(self) -> tuple[str, Callable[[Path, int], Any]]:
         path = self._path()

@@ -77,7 +77,6 @@ TABLE: tuple[tuple[str, int, Callable[[Path], Any]], ...] = (
     ("rmdir of a file", errno.ENOTDIR, lambda r: (r / "file").rmdir()),
     ("rmdir of a link", errno.ENOTDIR, lambda r: (r / "to-dir").rmdir()),
     ("rmdir of nothing", errno.ENOENT, lambda r: (r / "none").rmdir()),
-    ("rmdir of a dot", errno.EINVAL, lambda r: os.rmdir(f"{r}/dir/.")),
     ("unlink of a directory", errno.EISDIR, lambda r: (r / "dir").unlink()),
     ("unlink of nothing", errno.ENOENT, lambda r: (r / "none").unlink()),
     ("unlink below a file", errno.ENOTDIR, lambda r: (r / "file" / "x").unlink()),
@@ -93,11 +92,11 @@ TABLE: tuple[tuple[str, int, Callable[[Path], Any]], ...] = (
     ("link of nothing", errno.ENOENT, lambda r: os.link(r / "none", r / "x")),
     ("symlink over a file", errno.EEXIST, lambda r: (r / "file").symlink_to("x")),
     ("symlink with a long target", errno.ENAMETOOLONG, lambda r: (r / "x").symlink_to("t" * 4097)),
-    ("readlink of a file", errno.EINVAL, lambda r: os.readlink(r / "file")),
+    ("readlink of a file", errno.EINVAL, lambda r: (r / "file").readlink()),
     ("truncate of a directory", errno.EISDIR, lambda r: os.truncate(r / "dir", 0)),
     ("truncate beyond the largest file", errno.EFBIG, lambda r: os.truncate(r / "file", 1 << 62)),
     ("truncate below zero", errno.EINVAL, lambda r: os.truncate(r / "file", -1)),
-    ("list a file", errno.ENOTDIR, lambda r: os.listdir(r / "file")),
+    ("list a file", errno.ENOTDIR, lambda r: list((r / "file").iterdir())),
     ("get what is not there", errno.ENODATA, lambda r: os.getxattr(r / "file", "user.none")),
     ("remove what is not there", errno.ENODATA, lambda r: os.removexattr(r / "file", "user.none")),
     ("replace what is not there", errno.ENODATA, lambda r: os.setxattr(r / "file", "user.n", b"", os.XATTR_REPLACE)),
@@ -224,11 +223,12 @@ def test_default_acls_are_inherited_and_reach_the_replica(mounted: Served) -> No
     (shared / "f").touch()
     (shared / "d").mkdir()
     assert (
-        "user:1000:rwx" in subprocess.run(["getfacl", "-n", str(shared / "f")], capture_output=True, text=True).stdout
+        "user:1000:rwx"
+        in subprocess.run(["getfacl", "-n", str(shared / "f")], capture_output=True, text=True, check=True).stdout
     )
     assert (
         "default:user:1000:rwx"
-        in subprocess.run(["getfacl", "-n", shared / "d"], capture_output=True, text=True).stdout
+        in subprocess.run(["getfacl", "-n", shared / "d"], capture_output=True, text=True, check=True).stdout
     )
     as_nobody(shared, "open('by-acl', 'w')")
     (shared / "f").chmod(0o640)
@@ -239,7 +239,7 @@ def test_what_is_reserved_is_neither_seen_nor_made(mounted: Served) -> None:
     (mounted.real / ".safekit-rfs").mkdir(exist_ok=True)
     reserved = mounted.directory / ".safekit-rfs"
     assert not reserved.exists()
-    assert ".safekit-rfs" not in os.listdir(mounted.directory)
+    assert ".safekit-rfs" not in {path.name for path in mounted.directory.iterdir()}
     for action in (reserved.mkdir, reserved.touch, lambda: (mounted.directory / "file").rename(reserved)):
         with pytest.raises(PermissionError):
             action()

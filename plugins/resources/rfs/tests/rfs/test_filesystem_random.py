@@ -61,7 +61,7 @@ def test_a_file_whose_known_names_are_removed_is_found_by_another_name(tmp_path:
     os.link(tmp_path / "second" / "f", tmp_path / "second" / "d" / "e" / "g")
     with served(tmp_path) as mount:
         fd = os.open(mount.directory / "f", os.O_RDWR)
-        os.unlink(mount.directory / "f")
+        (mount.directory / "f").unlink()
         os.pwrite(fd, b"later", 0)
         os.fchmod(fd, 0o600)
         os.close(fd)

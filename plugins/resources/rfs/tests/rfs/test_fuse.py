@@ -23,9 +23,9 @@ def test_a_covered_directory_shows_one_file_and_nothing_can_be_written(tmp_path:
         assert (mount.real / "data").read_text() == "real"
         for action in (
             lambda: (mount.directory / "x").write_text(""),
-            lambda: (mount.directory / "x").mkdir(),
+            (mount.directory / "x").mkdir,
             lambda: (mount.directory / "README.safekit").write_text("x"),
-            lambda: (mount.directory / "README.safekit").unlink(),
+            (mount.directory / "README.safekit").unlink,
             lambda: mount.directory.chmod(0o777),
             lambda: os.setxattr(mount.directory, "user.x", b""),
         ):
@@ -54,9 +54,8 @@ def test_it_serves_and_is_covered_again_without_unmounting(tmp_path: Path) -> No
 
 def test_a_file_that_was_open_before_the_cover_is_stale_afterwards(tmp_path: Path) -> None:
     with served(tmp_path) as mount:
-        with open(mount.directory / "f", "w+b", buffering=0) as file:
+        with (mount.directory / "f").open("w+b", buffering=0) as file:
             file.write(b"before")
-            directory = os.open(mount.directory, os.O_RDONLY)
             mount.tell("cover")
             for action in (
                 lambda: file.write(b"after"),
@@ -70,20 +69,21 @@ def test_a_file_that_was_open_before_the_cover_is_stale_afterwards(tmp_path: Pat
             mount.tell("serve")
             with pytest.raises(OSError):
                 file.write(b"after")
-            assert os.listdir(directory) == ["f"]
-            os.close(directory)
         assert (mount.directory / "f").read_text() == "before"
 
 
 def test_what_waits_for_an_answer_gets_an_error_when_it_is_covered(tmp_path: Path) -> None:
-    with served(tmp_path, kind="holding") as mount:
-        with subprocess.Popen(["mkdir", str(mount.directory / "d")], stderr=subprocess.PIPE, text=True) as process:
-            with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(0.5)
-            mount.tell("cover")
-            assert process.wait(5) == 1
-            assert process.stderr
-            assert "Input/output error" in process.stderr.read()
+    command = ["mkdir", str(tmp_path / "mounted" / "d")]
+    with (
+        served(tmp_path, kind="holding") as mount,
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process,
+    ):
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        mount.tell("cover")
+        assert process.wait(5) == 1
+        assert process.stderr
+        assert "Input/output error" in process.stderr.read()
 
 
 def test_modifications_are_refused_with_the_recorders_error_and_reads_go_on(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_dead_mount_is_detached_at_the_next_start(tmp_path: Path) -> None:
 
 def test_a_mount_in_use_is_unmounted_only_lazily(tmp_path: Path) -> None:
     with served(tmp_path) as mount:
-        with open(mount.directory / "f", "w") as file:
+        with (mount.directory / "f").open("w") as file:
             with pytest.raises(OSError) as caught:
                 mount.tell("close", False)
             assert caught.value.errno == errno.EBUSY
