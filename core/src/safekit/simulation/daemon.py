@@ -15,6 +15,7 @@ from safekit.engine.actions import (
     Explain,
     FenceSelf,
     KillHost,
+    Meet,
     Phase,
     Publish,
     RunPipeline,
@@ -36,6 +37,9 @@ SAVE_AGAIN_S: Final = 5.0
 STALLED_S: Final = 0.25
 HOST_SILENT_S: Final = 5.0
 KILL_S: Final = 0.02
+AT_ONCE: Final = (KillHost, FenceSelf)
+LEASE_PART: Final = 0.2
+SHORTEST_SILENCE_S: Final = 1.5
 
 Pending = tuple[engine.NodeState, engine.Durable | None, tuple[Action, ...]]
 
@@ -134,7 +138,11 @@ class Daemon(Process):
         durable = engine.durable(self.node)
         changed = durable != self._durable
         self._durable = durable
-        self._pending.append((self.node, durable if changed else None, actions))
+        for action in actions:
+            if isinstance(action, AT_ONCE):
+                self.later(0.0, partial(self._perform, action))
+        later = tuple(action for action in actions if not isinstance(action, AT_ONCE))
+        self._pending.append((self.node, durable if changed else None, later))
         self._commit()
 
     def _commit(self) -> None:
@@ -208,7 +216,7 @@ class Daemon(Process):
                 self.kill_host(action.reason)
             case Publish():
                 self.beat()
-            case Explain():
+            case Explain() | Meet():
                 pass
 
     def _run(self, order: RunPipeline) -> None:
@@ -255,10 +263,17 @@ class Daemon(Process):
         """One that says nothing is killed; not on the ground of what this daemon did not hear while it slept."""
         if self.host is not host or not host.frozen:
             return
-        if self.schedule.now_s - self.machine.thawed_s < HOST_SILENT_S:
-            self.later(HOST_SILENT_S, partial(self.judge_host, host))
+        if self.schedule.now_s - self.machine.thawed_s < self.host_silent_s:
+            self.later(self.host_silent_s, partial(self.judge_host, host))
         else:
-            self.kill_host(f"the host was silent for {HOST_SILENT_S:g} s")
+            self.kill_host(f"the host was silent for {self.host_silent_s:g} s")
+
+    @property
+    def host_silent_s(self) -> float:
+        """One that stands still cannot stop what has to be stopped before a lease ends."""
+        witness = self.machine.module.witness
+        shortest_s = math.inf if witness is None else max(LEASE_PART * witness.lease_s, SHORTEST_SILENCE_S)
+        return min(HOST_SILENT_S, shortest_s)
 
     def told(self, host: Host, event: Any) -> None:
         if host.alive:

@@ -75,11 +75,11 @@ def draw(seed: int, *, witness: bool = True) -> Scenario:
         count=rng.randint(1, 12),
     )
     if seed >= NEWER:
-        scenario = _newer(Random(seed ^ 0x2E3), scenario)
+        scenario = _newer(Random(seed ^ 0x2E3), scenario, may_fence=kind is Kind.MIRROR and third is None)
     return scenario if third is None else _witnessed(extra, scenario, third)
 
 
-def _newer(rng: Random, scenario: Scenario) -> Scenario:
+def _newer(rng: Random, scenario: Scenario, *, may_fence: bool) -> Scenario:
     shape = rng.choices((_short, _long, None), (14, 1, 5))[0]
     newer = rng.sample(NEWER_FAULTS, rng.choice((0, 0, 1, 1, 2)))
     scenario = shape(rng, scenario) if shape is not None else scenario
@@ -90,7 +90,7 @@ def _newer(rng: Random, scenario: Scenario) -> Scenario:
         scenario,
         nodes=nodes,
         rates=scenario.rates[: len(nodes)],
-        module=replace(scenario.module, nodes=nodes),
+        module=replace(scenario.module, nodes=nodes, fences=may_fence and len(nodes) > 1 and rng.random() < 0.25),
         faults=faults,
         later_timings=timings,
         own_randomness=True,

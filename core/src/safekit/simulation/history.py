@@ -16,9 +16,9 @@ from safekit.engine.spec import IsolationPolicy, Kind
 from safekit.simulation.chronicle import Chronicle
 from safekit.simulation.drawing import draw
 from safekit.simulation.faults import Faults
-from safekit.simulation.host import SYNC_S
 from safekit.simulation.machine import Machine
 from safekit.simulation.network import Network
+from safekit.simulation.replication import SYNC_S
 from safekit.simulation.scenario import MODULE, Injection, Scenario
 from safekit.simulation.schedule import Schedule
 from safekit.simulation.violation import Promise, ViolationError
@@ -76,7 +76,7 @@ class History:
         """ViolationError when an invariant does not hold."""
         self.watch.begin(self.machines)
         for machine in self.machines.values():
-            machine.up_to_date = machine.name == "a" or self._rng.random() < 0.5
+            machine.data.up = machine.name == "a" or self._rng.random() < 0.5
             self.schedule.after(self._rng.choice((0.0, self._rng.uniform(0.0, 2.0))), machine.power_on)
             start_s = self._rng.choice((2.0, self._rng.uniform(2.0, BEGUN_S)))
             self.schedule.after(start_s, partial(machine.command, Command.START))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from safekit.engine.actions import AskWitness, Phase, RunPipeline, TakeShare
 from safekit.engine.commands import NOT_CHECKED
-from safekit.engine.events import PipelineFinished, ShareTaken, ValueSet, VerdictChanged, WitnessAnswered
+from safekit.engine.events import PipelineFinished, ShareTaken, VerdictChanged, WitnessAnswered
 from safekit.engine.spec import Kind
+from safekit.simulation.replication import Replication
 from safekit.simulation.scenario import MODULE
 from safekit.simulation.schedule import Process
 
@@ -28,7 +29,6 @@ NEW_RULES: Final = frozenset({Phase.START_BOTH, Phase.STOP_BOTH, Phase.CLEANUP, 
 FORCED: Final = 0.3
 """What a phase by force takes of the time of another."""
 CHECKED_AFTER_S: Final = 0.3
-SYNC_S: Final = 1.0
 
 
 class Host(Process):
@@ -47,12 +47,13 @@ class Host(Process):
         self._asked: AskWitness | None = None
         """What the witness is asked now; of several that wait only the last one counts."""
         self._to_ask: AskWitness | None = None
+        self._replication = Replication(self)
         self._rules = False
         """It has started what makes the kernel accept clients."""
 
     def run(self, order: RunPipeline, until_s: float) -> None:
         if self.order is not None:
-            self._say(PipelineFinished(MODULE, order.run, ok=False, reason="a run is still under way"))
+            self.say(PipelineFinished(MODULE, order.run, ok=False, reason="a run is still under way"))
             return
         self.order = order
         if math.isfinite(until_s):
@@ -67,7 +68,7 @@ class Host(Process):
         """One change of the kernel's rules."""
         if self.machine.ills.take("lost_shares"):
             failed = ShareTaken(MODULE, order.number, ok=False, reason="the rules could not be changed")
-            self.later(self.machine.rng.uniform(0.0, 0.01), partial(self._say, failed))
+            self.later(self.machine.rng.uniform(0.0, 0.01), partial(self.say, failed))
         else:
             self.later(self.machine.rng.uniform(0.0005, 0.005), partial(self._accept, order))
 
@@ -75,7 +76,7 @@ class Host(Process):
         """A host whose resource is not started has nothing to change, and says so as well as it does."""
         if self._rules:
             self.machine.accept(order.held)
-        self._say(ShareTaken(MODULE, order.number, ok=True))
+        self.say(ShareTaken(MODULE, order.number, ok=True))
 
     def extend_lease(self, until_s: float) -> None:
         if self._rules and self.machine.scenario.module.kind is Kind.FARM:
@@ -108,7 +109,7 @@ class Host(Process):
 
     def _answered(self, answer: WitnessAnswered) -> None:
         """It goes to the daemon that this host belongs to."""
-        self._say(answer)
+        self.say(answer)
         self._ask_next()
 
     def end(self) -> None:
@@ -144,12 +145,14 @@ class Host(Process):
         elif phase in {Phase.STOP_PRIM, Phase.RESTART, Phase.CLEANUP} and self._checks:
             self._checks = False
             self._verdict("init", NOT_CHECKED)
-        elif phase is Phase.START_SECOND and self.machine.watch.runs_elsewhere(self.machine):
-            self.machine.up_to_date = False
-            self._say_data()
+        elif phase is Phase.START_SECOND and self.machine.scenario.module.has_data:
+            self._replication.begin_secondary()
 
     def _end(self, order: RunPipeline, index: int) -> None:
         phase = order.phases[index]
+        if phase is Phase.FENCE and not self.machine.fence(order.peer):
+            self._answer(order, ok=False)
+            return
         if phase in STARTS and self.machine.ills.take("failed_starts"):
             self.machine.note(f"{phase} fails")
             self._in_a_while(partial(self._undone, order))
@@ -170,16 +173,9 @@ class Host(Process):
         self._answer(order, ok=False)
 
     def _done(self, phase: Phase) -> None:
-        if phase is Phase.PRESTART:
-            self._say_data()
-        elif phase is Phase.START_PRIM:
-            self.machine.up_to_date = True
-            self._say_data()
-        elif phase is Phase.START_SECOND and self.machine.scenario.module.has_data:
-            self.later(SYNC_S, partial(self._unless_broken_off, self._serial, self._synced))
-        elif phase is Phase.STOP_SECOND:
-            self._serial += 1
-        elif phase in {Phase.STOP_PRIM, Phase.CLEANUP} and not self._stuck:
+        if self.machine.scenario.module.has_data:
+            self._replicate(phase)
+        if phase in {Phase.STOP_PRIM, Phase.CLEANUP} and not self._stuck:
             self.machine.set_primary(False)
         if phase in NEW_RULES and not self._stuck:
             self._rules = phase in {Phase.START_BOTH, Phase.RECONFIGURE}
@@ -189,14 +185,21 @@ class Host(Process):
             self._verdict("init", "")
             self.later(CHECKED_AFTER_S, self.check)
 
-    def _synced(self) -> None:
-        self.machine.up_to_date = True
-        self._say_data()
-
-    def _say_data(self) -> None:
-        if self.machine.scenario.module.has_data:
-            value = "up" if self.machine.up_to_date else "down"
-            self._say(ValueSet(MODULE, "rfs.uptodate", value, by="plugin"))
+    def _replicate(self, phase: Phase) -> None:
+        assert self.order is not None
+        match phase:
+            case Phase.PRESTART:
+                self._replication.tell()
+            case Phase.START_PRIM:
+                self._replication.promote(self.order)
+            case Phase.STAND_ALONE:
+                self._replication.stand_alone(self.order)
+            case Phase.PAIR:
+                self._replication.pair()
+            case Phase.START_SECOND:
+                self._replication.follow()
+            case Phase.STOP_SECOND | Phase.STOP_PRIM | Phase.CLEANUP:
+                self._replication.end()
 
     def check(self) -> None:
         if self._checks and self.order is None:
@@ -205,15 +208,15 @@ class Host(Process):
             self.later(CHECKED_AFTER_S, self.check)
 
     def _verdict(self, health: str, reason: str) -> None:
-        self._say(VerdictChanged(MODULE, "http.home", health, reason))
+        self.say(VerdictChanged(MODULE, "http.home", health, reason))
 
     def _answer(self, order: RunPipeline, *, ok: bool) -> None:
         self.order = None
         self.machine.watch.answered(self.machine, order, ok=ok)
         failed = "" if ok else "apache"
-        self._say(PipelineFinished(MODULE, order.run, ok, failed, failed, self._stuck))
+        self.say(PipelineFinished(MODULE, order.run, ok, failed, failed, self._stuck))
 
-    def _say(self, event: object) -> None:
+    def say(self, event: object) -> None:
         self.daemon.told(self, event)
 
     def orphan(self, why: str) -> None:
@@ -222,6 +225,7 @@ class Host(Process):
             return
         self.machine.note(f"the host stops everything by force: {why}")
         self._serial += 1
+        self._replication.end()
         self._checks = False
         self.order = None
         self._in_a_while(self._orphan_ended)

@@ -11,8 +11,9 @@ from safekit import engine
 from safekit.engine import events, membership
 from safekit.engine.right import Limits
 from safekit.engine.spec import MembershipSpec, ModuleSpec
-from safekit.simulation.daemon import HOST_SILENT_S, Daemon
+from safekit.simulation.daemon import Daemon
 from safekit.simulation.host import Host
+from safekit.simulation.replication import Data
 from safekit.simulation.scenario import MODULE, Ills, Scenario, Timing
 from safekit.simulation.schedule import Schedule, Work
 from safekit.simulation.witness import Witness
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 ORPHAN_S = 3.0
 SHUT_DOWN_S = 10.0
 RESET_S = 3.0
+FENCE_FAILS = 0.2
 LONG_S = 1e6
 
 
@@ -46,7 +48,7 @@ class Machine:
         self.ills = Ills()
         self.disk: engine.Durable | None = None
         self.incarnation = 0
-        self.up_to_date = True
+        self.data = Data()
         self.primary = False
         """Resources of the primary are on."""
         self.accepted = 0
@@ -55,7 +57,7 @@ class Machine:
         self.witness: Witness | None = None
         self.suspended = False
         """The whole machine stands still."""
-        self.resumed_s = -math.inf
+        self.resumed_s = self.fenced_s = -math.inf
         self._fed = 0
         self.powered = self.retired = False
         """Retired: it is not switched on any more."""
@@ -140,6 +142,9 @@ class Machine:
             self.heard_s.clear()
             self.thawed_s = self.schedule.now_s
             self.watch.restarted(self)
+            if self.host is not None:
+                self.host.kill()  # what an earlier daemon left; it may stand still
+                self.host = None
             self.daemon = Daemon(self, boot=boot)
 
     def kill_daemon(self, *, orphan: bool = True) -> None:
@@ -151,6 +156,23 @@ class Machine:
             self.daemon = None
         if orphan and self.host is not None:
             self.host.deliver(partial(self.host.orphan, "the daemon is gone"))
+
+    @property
+    def works(self) -> bool:
+        """Its data path answers."""
+        return self.powered and not self.suspended and self.host is not None and not self.host.frozen
+
+    def fence(self, peer: str) -> bool:
+        """By a device that does not always answer. Who is off stays off until somebody switches it on."""
+        if self.rng.random() < FENCE_FAILS:
+            self.note(f"{peer} cannot be fenced")
+            return False
+        self.note(f"{peer} is fenced")
+        other = self.watch.machines[peer]
+        if other.powered:
+            other.power_off()
+        other.fenced_s = self.schedule.now_s
+        return True
 
     def shut_down(self, then: Work) -> None:
         """Stop the modules, give the peer the word it waits for, end; within the time that systemd gives."""
@@ -190,7 +212,8 @@ class Machine:
             self.note("the host is frozen")
             host.frozen = True
             if self.daemon is not None:
-                self.daemon.later(HOST_SILENT_S + self.rng.uniform(0.0, 0.5), partial(self.daemon.judge_host, host))
+                silent_s = self.daemon.host_silent_s + self.rng.uniform(0.0, 0.5)
+                self.daemon.later(silent_s, partial(self.daemon.judge_host, host))
         return host
 
     def thaw_host(self, host: Host | None) -> None:

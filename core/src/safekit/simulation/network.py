@@ -38,6 +38,11 @@ class Network:
         nodes = self._scenario.nodes
         return [(net, a, b) for net in self._scenario.networks for a in nodes for b in nodes if a != b]
 
+    def joins(self, a: str, b: str) -> bool:
+        """Both ways on one network."""
+        cuts = self._cuts
+        return any(not cuts.get((net, a, b)) and not cuts.get((net, b, a)) for net in self._scenario.networks)
+
     def cut(self, links: list[Link]) -> None:
         for link in links:
             self._cuts[link] = self._cuts.get(link, 0) + 1

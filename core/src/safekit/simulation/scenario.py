@@ -91,6 +91,7 @@ class Scenario:
     def settle_s(self) -> float:
         """Within this, after the last fault, every module is where it should be."""
         calm_s = 6 * self.lost_after_s + 30 * self.phase_s + 12.0 + 4 * self.lease_s
+        calm_s += 60.0 if self.module.fences else 0.0
         return calm_s + (2 * self.run_bound_s + 70.0 if self.rough else 0.0)
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -16,8 +15,10 @@ from safekit.engine.share import ALL
 from safekit.engine.spec import IsolationPolicy, Kind
 from safekit.simulation.chronicle import Chronicle
 from safekit.simulation.host import STARTS, STOPS
+from safekit.simulation.replication import Ledger
 from safekit.simulation.scenario import MODULE, Scenario
 from safekit.simulation.schedule import Schedule
+from safekit.simulation.tenure import CHOSEN, GRANTED, HEARD, UNHEARD, Tenure
 from safekit.simulation.violation import Promise, ViolationError
 
 if TYPE_CHECKING:
@@ -25,27 +26,6 @@ if TYPE_CHECKING:
     from safekit.simulation.machine import Machine
 
 LOOK_S: Final = 0.5
-HEARD, GRANTED, UNHEARD, CHOSEN = "heard", "granted", "unheard", "chosen"
-"""How a node became primary: by the other's word; by a lease; the other being silent; by the operator, the other being
-silent. The first two exclude each other."""
-
-
-@dataclass(slots=True)
-class Tenure:
-    epoch: int
-    how: str
-    decided_s: float
-    met_s: float = math.inf
-    """When the nodes have heard each other again: from then on another has no excuse to run as well."""
-
-    @property
-    def excuse(self) -> str:
-        return self.how if self.met_s == math.inf else HEARD
-
-    def shares_epoch(self, earlier: Tenure) -> bool:
-        """Of two that knew of each other, or of a lease."""
-        apart = earlier.how not in {HEARD, GRANTED} and self.decided_s < earlier.met_s
-        return self.epoch == earlier.epoch and self.how in {HEARD, GRANTED} and not apart
 
 
 class Watch:
@@ -72,6 +52,7 @@ class Watch:
         self._decided: dict[str, tuple[str, float]] = {}
         """How and when each node decided last to be primary."""
         self._tenures: dict[str, Tenure] = {}
+        self.ledger = Ledger()
         self._must_stop: set[str] = set()
         self._chosen: set[str] = set()
         self._last = ("", 0)
@@ -100,9 +81,10 @@ class Watch:
         for action in actions:
             if isinstance(action, Explain):
                 self._explained(daemon, action)
-            elif isinstance(action, RunPipeline) and Phase.START_PRIM in action.phases:
-                self._took(daemon, before.modules[MODULE], event, action)
-                self.takeovers += action.cause == "takeover"
+        was, run = before.modules.get(MODULE), daemon.node.modules[MODULE].run
+        if was is not None and run is not None and run.number > was.runs and Phase.START_PRIM in run.row.phases:
+            self._took(daemon, was, event, run.row.cause)
+            self.takeovers += run.row.cause == "takeover"
 
     def _note_word(self, daemon: Daemon, event: events.Event) -> None:
         """The operator's `prim` counts while the other node is silent, and not once it was heard."""
@@ -136,15 +118,17 @@ class Watch:
         if silent_s < 0.9 * self.scenario.least_lost_after_s - 1e-6:
             self.violated(Promise.SILENCE_IS_REAL, f"{machine.name} judged {peer} after {silent_s:.3f} s of listening")
 
-    def _took(self, daemon: Daemon, before: Module, event: events.Event, order: RunPipeline) -> None:
+    def _took(self, daemon: Daemon, before: Module, event: events.Event, cause: str) -> None:
         name, after = daemon.machine.name, daemon.node.modules[MODULE]
         peer = next((node for node in self.scenario.nodes if node != name), "")
         known = daemon.node.membership.peers.get(peer)
         silent = bool(peer) and (known is None or not known.alive)
         how = HEARD
-        if silent and order.cause != "swap" and after.spec.witness is not None:
+        if silent and cause != "swap" and after.spec.witness is not None:
             how = self._how_by_witness(daemon, after)
-        elif silent and order.cause != "swap":
+        elif silent and cause == "takeover" and after.spec.fences:
+            self._is_off(name, peer)
+        elif silent and cause != "swap":
             how = CHOSEN if name in self._chosen else UNHEARD
             if self._safety and (self._last == (name, daemon.incarnation) or self._chosen_elsewhere(name)):
                 how = HEARD  # it goes on with what it was; nobody was primary in between, but by an operator's word
@@ -161,11 +145,25 @@ class Watch:
         if silent and known is not None and known.incarnation < 0:
             self._silence_was_real(daemon, peer)
         forced = before.chosen_by_force or getattr(event, "force", False)
-        value = after.values.get("rfs.uptodate")
-        if after.spec.has_data and not forced and (value is None or value.value != "up"):
-            self.violated(Promise.DATA_FIRST, f"{name} became primary though its data may lack writes")
+        if after.spec.has_data:
+            self._has_every_write(daemon.machine, answered_for=forced or how in {CHOSEN, UNHEARD})
         self._decided[name] = (how, self.schedule.now_s)
         self._last = (name, daemon.incarnation)
+
+    def _is_off(self, name: str, peer: str) -> None:
+        """Who was fenced before another took over from it."""
+        other, heard_s = self.machines[peer], self.machines[name].heard_s.get(peer, 0.0)
+        if other.fenced_s < heard_s or other.primary:
+            self.violated(Promise.SAFETY_WAITS, f"{name} took over from {peer}, which is not off")
+
+    def _has_every_write(self, machine: Machine, *, answered_for: bool) -> None:
+        if answered_for:
+            self.ledger.answered_for(machine.data)
+        elif missing := self.ledger.lacks(machine.data):
+            text = f"{machine.name} became primary and lacks what was acknowledged in {missing} periods"
+            self.violated(Promise.DATA_FIRST, text)
+        elif not machine.data.up:
+            self.violated(Promise.DATA_FIRST, f"{machine.name} became primary though its data may lack writes")
 
     def _how_by_witness(self, daemon: Daemon, after: Module) -> str:
         """Silent is the other: the operator answers for it, or the witness has given the lease."""
@@ -231,7 +229,7 @@ class Watch:
 
     def answered(self, machine: Machine, order: RunPipeline, *, ok: bool) -> None:
         self.note(machine.name, f"run {order.run} ({order.cause}) {'is done' if ok else 'failed'}")
-        if not ok:
+        if not ok and Phase.FENCE not in order.phases:
             self._must_stop.add(machine.name)
 
     def restarted(self, machine: Machine) -> None:

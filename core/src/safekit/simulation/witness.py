@@ -32,6 +32,8 @@ class Witness:
         self._schedule = schedule
         self._rng = rng
         self._epoch = 0
+        self._epochs: dict[str, int] = {}
+        """The last that each node was given."""
         self._until_s = -math.inf
 
     def _local_s(self) -> float:
@@ -70,7 +72,11 @@ class Witness:
         if not self.spec.exclusive:
             return self._given(asked, asked.epoch)
         if asked.call is WitnessCall.ACQUIRE and (free or self.holder == node):
+            unknown = [other for other, epoch in self._epochs.items() if other != node and epoch > _after(asked)]
+            if unknown:
+                return WitnessAnswered(MODULE, asked.number, reached=True, text=f"{unknown[0]} was primary since")
             self.holder, self._epoch = node, max(asked.epoch, self._epoch + 1)
+            self._epochs[node] = self._epoch
             return self._given(asked, self._epoch)
         last = (self.holder, self._epoch) == (node, asked.epoch)
         if asked.call is WitnessCall.RENEW and last:
@@ -82,3 +88,7 @@ class Witness:
     def _given(self, asked: AskWitness, epoch: int) -> WitnessAnswered:
         self._until_s = self._local_s() + self.spec.lease_s
         return WitnessAnswered(MODULE, asked.number, True, True, epoch, self.spec.lease_s, "given")
+
+
+def _after(asked: AskWitness) -> float:
+    return math.inf if asked.after is None else asked.after
