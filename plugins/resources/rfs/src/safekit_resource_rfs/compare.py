@@ -39,6 +39,9 @@ class Local(Protocol):
 
     def xattrs(self, path: bytes) -> Mapping[bytes, bytes]: ...
 
+    def handle(self, path: bytes) -> bytes:
+        """Of a directory."""
+
     def path(self, handle: bytes) -> bytes | None:
         """Of a directory; None: it is nowhere any more."""
 

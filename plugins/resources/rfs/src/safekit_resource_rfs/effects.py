@@ -107,13 +107,21 @@ class NamesHere:
 
 @dataclass(frozen=True, slots=True)
 class EntriesHere:
-    """At once, on the thread that executes: Local.entry of each name in the directory, and of the directory itself under
-    an empty name; then `entries_read(id, errno, entries)`, without those that do not exist. `errno` is for the
+    """At once, on the thread that executes: Local.entry of each name in the directory, and of the directory itself
+    under an empty name; then `entries_read(id, errno, entries)`, without those that do not exist. `errno` is for the
     directory."""
 
     id: int
     path: bytes
     names: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HandleHere:
+    """At once: Local.handle of the directory; then `handle_read(id, errno, handle)`."""
+
+    id: int
+    path: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +187,7 @@ Effect: TypeAlias = (
     | ResolveMarks
     | NamesHere
     | EntriesHere
+    | HandleHere
     | ListHere
     | ChecksumHere
     | ReadHere

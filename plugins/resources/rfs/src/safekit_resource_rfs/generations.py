@@ -120,8 +120,8 @@ class Durable:
         """As a secondary that lacks something."""
         return replace(self, up_to_date=False, paired=False, primary=False, doubt=False)
 
-    def with_all(self, generation: Generation) -> Durable:
-        """As a secondary that has everything of this generation on its disk."""
+    def with_all(self, generation: Generation, cleared: int) -> Durable:
+        """As a secondary that has everything of this generation on its disk, and of that checkpoint of its primary."""
         return replace(
             self,
             generation=generation,
@@ -129,6 +129,8 @@ class Durable:
             paired=True,
             primary=False,
             doubt=False,
+            stable=cleared,
+            cleared=cleared,
             marks_since=generation.id,
         )
 

@@ -136,10 +136,10 @@ class Marks:
         self._wanted: dict[Mark, None] = {}
         self._wanted_places: set[Place] = set()
         self._writing: tuple[Mark, ...] = ()
-        self._latest_ns = 0
+        self.latest_ns = 0
         for mark in log:
             self.new.add(mark)
-            self._latest_ns = max(self._latest_ns, mark.since_ns)
+            self.latest_ns = max(self.latest_ns, mark.since_ns)
 
     @property
     def count(self) -> int:
@@ -151,8 +151,8 @@ class Marks:
 
     def touch(self, places: Iterable[Place], now_ns: int) -> bool:
         """Whether all are marked durably. What is not, is wanted from now on."""
-        ready = now_ns >= self._latest_ns - SLACK_NS or self._lower(now_ns)
-        self._latest_ns = max(self._latest_ns, now_ns)
+        ready = now_ns >= self.latest_ns - SLACK_NS or self._lower(now_ns)
+        self.latest_ns = max(self.latest_ns, now_ns)
         for place in places:
             if not (self.new.holds(place) or self._covered.holds(place)) and not self._renew(place, now_ns):
                 self._want(place, now_ns)
@@ -179,7 +179,7 @@ class Marks:
         """The clock was set back: what is born now seems older than the marks."""
         if any(mark.place is None and not mark.everything for mark in (*self._wanted, *self._writing)):
             return False
-        self._latest_ns = now_ns
+        self.latest_ns = now_ns
         self._wanted[Mark(now_ns)] = None
         return False
 

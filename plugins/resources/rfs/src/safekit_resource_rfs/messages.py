@@ -194,6 +194,8 @@ class Pair:
 
     generation: Generation
     misses: int
+    cleared: int
+    """The primary's: its marks are complete since this checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)

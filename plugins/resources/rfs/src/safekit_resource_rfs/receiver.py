@@ -1,55 +1,427 @@
-"""The secondary's side: signatures."""
+"""The secondary's side of the replication: apply in order, say what is applied, and know whether it has everything.
+
+Pure: methods change the state and queue effects. Call `drain` after each, on the thread that executes, and perform each
+effect before the next is taken: what a change did decides what follows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from enum import Enum, unique
+from functools import partial
+from itertools import count
+from typing import Final
 
-from safekit_resource_rfs.changes import Entry
-from safekit_resource_rfs.effects import Effect
-from safekit_resource_rfs.generations import Durable
+from safekit_resource_rfs.changes import Entry, Sync, SyncDirectory
+from safekit_resource_rfs.effects import (
+    Apply,
+    ChecksumHere,
+    Disconnect,
+    Effect,
+    ForgetSlots,
+    ListHere,
+    Report,
+    ResolveMarks,
+    Send,
+    StartSync,
+    SyncAll,
+    XattrsHere,
+)
+from safekit_resource_rfs.fields import refuse
+from safekit_resource_rfs.generations import Durable, Verdict, judge
 from safekit_resource_rfs.marks import Marks
-from safekit_resource_rfs.messages import FromPrimary, Marked
-from safekit_resource_rfs.sender import Limits
+from safekit_resource_rfs.messages import (
+    VERSION,
+    Alive,
+    Begin,
+    Checkpoint,
+    Checksum,
+    Checksummed,
+    Cleared,
+    Done,
+    Failed,
+    FromPrimary,
+    FromSecondary,
+    List,
+    Listed,
+    ListXattrs,
+    Marked,
+    MarksPage,
+    Missed,
+    Numbered,
+    Pair,
+    Paired,
+    PrimaryHello,
+    Resume,
+    SecondaryHello,
+    Stable,
+    Synced,
+    XattrsListed,
+)
+from safekit_resource_rfs.sender import DEFAULTS, ONLY_SYNC, Limits
+from safekit_resource_rfs.stores import DurableState, MarksLog
+from safekit_sdk import PeerError
+
+DONE_EVERY: Final = 64
+MARKED_A_PAGE: Final = 8
+SLACK_CHANGES: Final = 4096
+"""What a primary may send beyond its window: questions, binds, checkpoints."""
+
+
+@unique
+class Stage(Enum):
+    APART = "apart"
+    GREETING = "greeting"
+    """Its hello is waited for."""
+    CHOOSING = "choosing"
+    """It is to say how it goes on."""
+    SYNCING = "syncing"
+    PAIRED = "paired"
+    ENDING = "ending"
+    """Out of date, and on its way to say so."""
 
 
 class Receiver:
-    """Methods change it and queue effects; call `drain` after each, and perform each effect before taking the next: a
-    change that fails withdraws those behind it."""
-
-    def __init__(self, durable: Durable, marks: Marks, session: str, limits: Limits = Limits()) -> None:
-        """`session`: fresh for each process and each time it becomes secondary."""
+    def __init__(self, durable: Durable, marks: Marks, session: str, limits: Limits = DEFAULTS) -> None:
+        """`session`: fresh for each process and each time it becomes secondary, hex, at most 32 digits."""
+        self.limits = limits
+        self._session = session
+        self._ids = count(1)
+        self._effects: deque[Effect] = deque()
+        self._inbox: deque[FromPrimary] = deque()
+        self._blocks = 0
+        """Things that have to be done before the next message is looked at."""
+        self._turn = 0
+        """Counts connections: what belongs to an earlier one is not answered."""
+        self._state = DurableState(durable, self._effects.append, self._ids)
+        self._log = MarksLog(marks, self._effects.append, self._ids)
+        self._stage = Stage.APART
+        self._followed = ""
+        """The stream of which it has everything up to `applied`."""
+        self._stream = ""
+        self._applied = 0
+        self._said_done = 0
+        self._misses = 0
+        self._changes: dict[int, Numbered] = {}
+        self._syncing: dict[int, Callable[[int], None]] = {}
+        """What follows, told of the error, by the number of a SyncAll."""
+        self._checkpointed = ONLY_SYNC
+        self._resolving: tuple[int, int] | None = None
+        self._syncs: dict[int, int] = {}
+        """Turn by the number of a Sync."""
+        self._now_s = self._heard_s = self._said_s = 0.0
 
     @property
-    def durable(self) -> Durable: ...
+    def durable(self) -> Durable:
+        return self._state.value
 
-    def drain(self) -> Iterator[Effect]: ...
+    @property
+    def is_paired(self) -> bool:
+        return self._stage is Stage.PAIRED
 
-    def connected(self, now_s: float) -> None: ...
+    def drain(self) -> Iterator[Effect]:
+        while True:
+            if self._effects:
+                yield self._effects.popleft()
+            elif self._inbox and not self._blocks:
+                try:
+                    self._take(self._inbox.popleft())
+                except PeerError as error:
+                    self._report("protocol", error.message)
+                    self._drop(error.message)
+            elif self._applied > self._said_done and self._stage in (Stage.SYNCING, Stage.PAIRED):
+                self._say_done()
+            else:
+                return
+
+    def _send(self, message: FromSecondary) -> None:
+        self._said_s = self._now_s
+        self._effects.append(Send(message))
+
+    def _report(self, event: str, text: str) -> None:
+        self._effects.append(Report(event, text))
+
+    # the connection
+
+    def connected(self, now_s: float) -> None:
+        self._now_s = self._heard_s = self._said_s = now_s
+        self._turn += 1
+        self._stage = Stage.GREETING
+
+    def disconnected(self, now_s: float) -> None:
+        self._now_s = now_s
+        self._turn += 1
+        self._inbox.clear()
+        self._stage = Stage.APART
+
+    def _drop(self, reason: str) -> None:
+        self._effects.append(Disconnect(reason))
+        self.disconnected(self._now_s)
+
+    def tick(self, now_s: float) -> None:
+        self._now_s = now_s
+        if self._stage is Stage.APART:
+            return
+        if now_s - self._heard_s > self.limits.timeout_s:
+            self._drop(f"the primary was silent for {self.limits.timeout_s:g} s")
+        elif now_s - self._said_s >= self.limits.timeout_s / 4:
+            self._send(Alive())
 
     def received(self, message: FromPrimary, now_s: float) -> None:
-        """PeerError: the connection is to be closed, then `disconnected`."""
+        self._now_s = self._heard_s = now_s
+        if self._stage in (Stage.APART, Stage.ENDING) or isinstance(message, Alive):
+            return
+        if len(self._inbox) >= self.limits.window_changes + SLACK_CHANGES:
+            self._drop("more changes are on their way than a window has")
+        else:
+            self._inbox.append(message)
 
-    def disconnected(self, now_s: float) -> None: ...
+    def _take(self, message: FromPrimary) -> None:
+        if isinstance(message, Numbered):
+            self._change(message)
+        elif isinstance(message, PrimaryHello):
+            self._greeted(message)
+        elif isinstance(message, Begin):
+            self._begin(message)
+        elif self._stage not in (Stage.SYNCING, Stage.PAIRED):
+            refuse(f"{type(message).__name__} at the wrong time")
+        elif isinstance(message, Checkpoint):
+            self._begin_checkpoint(message.number)
+        elif isinstance(message, Cleared):
+            self._clear(message.number)
+        elif isinstance(message, Pair):
+            self._pair(message)
+        else:
+            self._ask(message)
 
-    def tick(self, now_s: float) -> None: ...
+    def _greeted(self, hello: PrimaryHello) -> None:
+        if self._stage is not Stage.GREETING:
+            refuse("a second hello")
+        if hello.version != VERSION:
+            refuse(f"it speaks version {hello.version}, this node {VERSION}")
+        self._stage = Stage.CHOOSING
+        self._hello = hello
+        followed = self._followed if self.durable.up_to_date else ""
+        self._send(SecondaryHello(VERSION, self._session, followed, self._applied, self.durable))
+
+    def _begin(self, begin: Begin) -> None:
+        if self._stage is not Stage.CHOOSING:
+            refuse("Begin at the wrong time")
+        if begin.resume is Resume.STREAM:
+            if self._followed != self._hello.stream or begin.next_seq != self._applied + 1:
+                refuse("it goes on with a stream that was not followed")
+            self._stage = Stage.PAIRED
+            self._said_done = self._applied
+            return
+        if judge(self._hello.durable.generation, self.durable.generation) in (
+            Verdict.IT_DESCENDS,
+            Verdict.EMPTY_HERE,
+        ):
+            refuse("its data are older than those of this node")
+        self._followed = ""
+        self._blocks += 1
+        self._state.change(Durable.behind, partial(self._is_behind, begin, self._turn))
+
+    def _is_behind(self, begin: Begin, turn: int) -> None:
+        self._blocks -= 1
+        if turn != self._turn:
+            return
+        self._stage = Stage.SYNCING
+        self._stream = self._hello.stream
+        self._applied = self._said_done = begin.next_seq - 1
+        self._misses = 0
+        self._report("behind", f"this node is not up to date until it is compared: {begin.resume.value}")
+        self._effects.append(ForgetSlots())
+        self._blocks += 1
+        number = next(self._ids)
+        self._resolving = (number, turn)
+        everything = begin.resume is Resume.FULL or self._log.marks.everything
+        self._effects.append(ResolveMarks(number, everything))
+
+    def marks_resolved(self, number: int, directories: Sequence[Marked]) -> None:
+        if self._resolving is None or self._resolving[0] != number:
+            return
+        turn, self._resolving = self._resolving[1], None
+        self._blocks -= 1
+        if turn != self._turn:
+            return
+        pages = [tuple(directories[at : at + MARKED_A_PAGE]) for at in range(0, len(directories), MARKED_A_PAGE)]
+        everything = self._log.marks.everything
+        for page in pages:
+            self._send(MarksPage(page, False))
+        self._send(MarksPage((), True, everything))
+
+    # changes
+
+    def _change(self, message: Numbered) -> None:
+        if self._stage not in (Stage.SYNCING, Stage.PAIRED):
+            refuse("a change at the wrong time")
+        if message.seq != self._applied + 1:
+            refuse(f"change {message.seq} after {self._applied}")
+        if isinstance(message.change, Sync | SyncDirectory):
+            self._applied = message.seq
+            self._syncs[message.seq] = self._turn
+            self._effects.append(StartSync(message.seq, message.change))
+            return
+        self._changes[message.seq] = message
+        self._effects.append(Apply(message.seq, message.change, message.aside))
+
+    def applied(self, seq: int, errno: int, text: str = "") -> None:
+        if self._changes.pop(seq, None) is None:
+            return
+        if not errno:
+            self._applied = seq
+            if seq - self._said_done >= DONE_EVERY:
+                self._say_done()
+        elif self._stage is Stage.SYNCING:
+            self._misses += 1
+            self._send(Missed(seq, errno))
+            self._applied = seq
+        else:
+            self._fail(seq, errno, text)
+
+    def _say_done(self) -> None:
+        self._said_done = self._applied
+        self._send(Done(self._applied))
+
+    def synced(self, seq: int, errno: int) -> None:
+        turn = self._syncs.pop(seq, None)
+        if turn is None:
+            return
+        if errno and self._stage is Stage.SYNCING:
+            return
+        if errno:
+            self._fail(seq, errno, "the disk refused to sync")
+        elif turn == self._turn and self._stage is Stage.PAIRED:
+            self._send(Synced(seq))
+
+    def _fail(self, seq: int, errno: int, text: str) -> None:
+        """It lacks something that it said it would have."""
+        self._followed = ""
+        self._inbox.clear()
+        turn, was_there = self._turn, self._stage is not Stage.APART
+        if was_there:
+            self._stage = Stage.ENDING
+        self._report("failed", f"this node is out of date: {text} (error {errno})")
+
+        def is_known() -> None:
+            if turn == self._turn and was_there:
+                self._send(Failed(seq, errno, text))
+                self._drop("this node could not apply a change")
+
+        self._state.change(Durable.behind, is_known)
+
+    # questions
+
+    def _ask(self, message: FromPrimary) -> None:
+        if isinstance(message, List):
+            self._effects.append(ListHere(message.id, message.path, message.after, message.names))
+        elif isinstance(message, Checksum):
+            self._effects.append(ChecksumHere(message.id, message.path, message.offset, message.length))
+        elif isinstance(message, ListXattrs):
+            self._effects.append(XattrsHere(message.id, message.path))
+
+    def listed(self, number: int, errno: int, entries: Sequence[Entry], last: bool) -> None:
+        self._answer(Listed(number, errno, tuple(entries), last))
+
+    def checksummed(self, number: int, errno: int, digests: Sequence[bytes]) -> None:
+        self._answer(Checksummed(number, errno, tuple(digests)))
+
+    def xattrs_read(self, number: int, errno: int, names: Sequence[bytes]) -> None:
+        self._answer(XattrsListed(number, errno, tuple(names)))
+
+    def _answer(self, message: Listed | Checksummed | XattrsListed) -> None:
+        if self._stage is Stage.SYNCING:
+            self._send(message)
+
+    # barriers
+
+    def _sync_all(self, then: Callable[[int], None]) -> None:
+        """Of all that is applied."""
+        number = next(self._ids)
+        self._syncing[number] = then
+        self._effects.append(SyncAll(number))
+
+    def synced_all(self, number: int, errno: int) -> None:
+        then = self._syncing.pop(number, None)
+        if then is not None:
+            then(errno)
+
+    def _begin_checkpoint(self, number: int) -> None:
+        if number != ONLY_SYNC and not self._log.is_clearing:
+            self._log.marks.begin_checkpoint()
+            self._checkpointed = number
+        self._sync_all(partial(self._is_stable, number, self._turn))
+
+    def _is_stable(self, number: int, turn: int, errno: int) -> None:
+        if errno:
+            self._sync_failed(turn, errno)
+        elif turn != self._turn:
+            return
+        elif number == ONLY_SYNC:
+            self._send(Stable(number))
+        else:
+            tell = partial(self._tell_stable, number, turn)
+            self._state.change(lambda before: replace(before, stable=number), tell)
+
+    def _sync_failed(self, turn: int, errno: int) -> None:
+        if self.durable.up_to_date:
+            self._fail(self._applied, errno, "the disk refused to sync")
+        elif turn == self._turn:
+            self._drop(f"the disk of this node could not be synced: error {errno}")
+
+    def _tell_stable(self, number: int, turn: int) -> None:
+        if turn == self._turn:
+            self._send(Stable(number))
+
+    def _clear(self, number: int) -> None:
+        """Both disks have what was marked before the checkpoint."""
+        if self._log.is_clearing or self._checkpointed != number or self.durable.stable != number:
+            return
+        since = self.durable.generation.id
+
+        def cleared(before: Durable) -> Durable:
+            return replace(before, cleared=number, marks_since=since)
+
+        self._state.change(cleared, lambda: self._log.clear(lambda: None))
+
+    def _pair(self, message: Pair) -> None:
+        if self._stage is not Stage.SYNCING:
+            refuse("Pair at the wrong time")
+        if self._applied > self._said_done:
+            self._say_done()
+        if message.misses != self._misses:
+            self._send(Paired(False))
+            return
+        self._blocks += 1
+        self._sync_all(partial(self._has_all, message, self._turn))
+
+    def _has_all(self, pair: Pair, turn: int, errno: int) -> None:
+        if errno or turn != self._turn:
+            self._blocks -= 1
+            if errno:
+                self._sync_failed(turn, errno)
+            return
+        self._state.change(lambda before: before.with_all(pair.generation, pair.cleared), partial(self._is_up, turn))
+
+    def _is_up(self, turn: int) -> None:
+        self._blocks -= 1
+        self._followed = self._stream
+        if turn == self._turn:
+            self._stage = Stage.PAIRED
+            self._report("paired", "this node has everything")
+            self._send(Paired(True))
 
     # answers to effects
-    def applied(self, seq: int, errno: int, text: str = "") -> None: ...
 
-    def synced(self, seq: int, errno: int) -> None: ...
+    def stored(self, number: int) -> None:
+        self._state.stored(number)
 
-    def synced_all(self, number: int, errno: int) -> None: ...
+    def store_failed(self, text: str) -> None:
+        """Nothing that needed it goes on."""
+        self._report("disk", f"what has to be durable could not be written: {text}")
 
-    def stored(self, number: int) -> None: ...
-
-    def store_failed(self, text: str) -> None: ...
-
-    def marks_stored(self, number: int) -> None: ...
-
-    def marks_resolved(self, number: int, directories: Sequence[Marked]) -> None: ...
-
-    def listed(self, id: int, errno: int, entries: Sequence[Entry], last: bool) -> None: ...
-
-    def checksummed(self, id: int, errno: int, digests: Sequence[bytes]) -> None: ...
-
-    def xattrs_read(self, id: int, errno: int, names: Sequence[bytes]) -> None: ...
+    def marks_stored(self, number: int) -> None:
+        self._log.stored(number)

@@ -138,7 +138,7 @@ _LAYOUTS: Final[dict[type, tuple[int, tuple[_Field, ...]]]] = {
     messages.ListXattrs: (6, (_U64, _PATH)),
     messages.Checkpoint: (7, (_U64,)),
     messages.Cleared: (8, (_U64,)),
-    messages.Pair: (9, (_GENERATION, _U64)),
+    messages.Pair: (9, (_GENERATION, _U64, _U64)),
     messages.Alive: (10, ()),
     messages.SecondaryHello: (65, (_U32, _ID, _ID, _U64, _DURABLE)),
     messages.MarksPage: (66, (_list_of(MAX_MARKED, _read_marked, _write_marked), _BOOL, _BOOL)),

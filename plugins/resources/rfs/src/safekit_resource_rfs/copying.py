@@ -1,0 +1,265 @@
+"""One file of a resync: which of its blocks differ, and sending those.
+
+Checksums are made while the file may be written; a zone that was touched meanwhile counts as different. What is sent is
+what the file holds at that position of the stream.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import zip_longest
+from typing import Final
+
+from safekit_resource_rfs.changes import (
+    Allocate,
+    Bind,
+    Entry,
+    MakeFile,
+    RemoveXattr,
+    Resize,
+    SetAttributes,
+    SetXattr,
+    Unbind,
+    Write,
+)
+from safekit_resource_rfs.compare import join
+from safekit_resource_rfs.desk import Desk
+from safekit_resource_rfs.effects import ChecksumHere, EntriesHere, ReadHere, XattrsHere
+from safekit_resource_rfs.marks import WHOLE, ZONE_BYTES
+from safekit_resource_rfs.messages import BLOCK_BYTES, Checksum, ListXattrs
+from safekit_resource_rfs.worktree import Job, Node, Zones
+
+ZONES_AT_ONCE: Final = 2
+PUNCH_KEEP_SIZE: Final = 3
+PERMISSIONS: Final = 0o7777
+
+
+class FileCopy(Job):
+    """From `start` until `done` is called with whether it has to be looked at again."""
+
+    def __init__(self, desk: Desk, node: Node, name: bytes, here: Entry, there: Entry | None, zones: Zones) -> None:
+        super().__init__(node, name)
+        self.inode = here.inode
+        self.links = here.links
+        self.done: Callable[[FileCopy, bool], None] = lambda job, again: None
+        self._desk = desk
+        self._there = there
+        self._zones = zones
+        self._size = here.size
+        self._left: deque[int] | range = range(0)
+        self._is_settling = False
+        self.slot = 0
+        self._comparing: dict[int, dict[str, Sequence[bytes]]] = {}
+        self._touched: set[int] = set()
+        """Zones that live changes wrote to while they were compared; WHOLE: all."""
+        self._blocks: deque[int] = deque()
+        self._reading: tuple[int, bool] | None = None
+        """Offset of the block that is read, and whether it was written to since."""
+        self._counted_bytes = self._count()
+        desk.files_total += 1
+        desk.bytes_total += self._counted_bytes
+
+    def _count(self) -> int:
+        return self._size if self._zones is None else min(self._size, len(self._zones) * ZONE_BYTES)
+
+    def start(self) -> bool:
+        """False: there is no slot for it now."""
+        slot = self._desk.slots.take()
+        if slot is None:
+            return False
+        self.slot = slot
+        self._desk.slots.paths[slot] = join(self.node.path, self.name)
+        self._look(self._begin)
+        return True
+
+    def _look(self, then: Callable[[Entry], None]) -> None:
+        """At the file as it is at this position of the stream."""
+
+        def looked(errno: int, entries: Sequence[Entry]) -> None:
+            found = next((entry for entry in entries if entry.name == self.name), None)
+            if self.is_over:
+                return
+            if errno or found is None or found.inode != self.inode or not stat.S_ISREG(found.mode):
+                self._end(again=True)
+            else:
+                then(found)
+
+        path, names = self.node.path, (self.name,)
+        self._desk.ask_here(lambda number: EntriesHere(number, path, names), looked)
+
+    def _begin(self, here: Entry) -> None:
+        path = join(self.node.path, self.name)
+        stream = self._desk.stream
+        if self._there is None:
+            stream.put(MakeFile(path, self.slot, here.mode & PERMISSIONS, here.uid, here.gid))
+        else:
+            stream.put(Bind(self.slot, path))
+        stream.put(Resize(self.slot, here.size))
+        for slot in stream.live_slots.bound_to(path):
+            stream.put(Bind(slot, path))
+        count = -(-here.size // ZONE_BYTES)
+        self._left = range(count) if self._zones is None else deque(sorted(z for z in self._zones if z < count))
+        self.pump()
+
+    def touch(self, zone: int) -> None:
+        """A live change writes to it."""
+        self._touched.add(zone)
+        if self._reading is not None and zone in (WHOLE, self._reading[0] // ZONE_BYTES):
+            self._reading = (self._reading[0], True)
+
+    def pump(self) -> None:
+        while not self.is_over and self._desk.may_copy:
+            if self._reading is not None:
+                return
+            if self._blocks:
+                self._read(self._blocks.popleft(), at_once=False)
+            elif len(self._comparing) >= ZONES_AT_ONCE or not self._next_zone():
+                break
+        if not (self.is_over or self._reading or self._blocks or self._comparing) and self.slot:
+            self._finish_when_through()
+
+    def _next_zone(self) -> bool:
+        if not self._left:
+            return False
+        zone = self._left[0]
+        if isinstance(self._left, range):
+            self._left = self._left[1:]
+        else:
+            self._left.popleft()
+        if self._there is None:
+            self._blocks += range(zone * ZONE_BYTES, min((zone + 1) * ZONE_BYTES, self._size), BLOCK_BYTES)
+            return True
+        self._touched.discard(zone)
+        self._touched.discard(WHOLE) if not self._comparing else None
+        self._comparing[zone] = {}
+        path, offset = join(self.node.path, self.name), zone * ZONE_BYTES
+        ask = self._desk
+        ask.ask_there(lambda number: Checksum(number, path, offset, ZONE_BYTES), partial(self._summed, zone, "there"))
+        ask.ask_here(lambda number: ChecksumHere(number, path, offset, ZONE_BYTES), partial(self._summed, zone, "here"))
+        return True
+
+    def _summed(self, zone: int, side: str, errno: int, digests: Sequence[bytes]) -> None:
+        if self.is_over:
+            return
+        if errno:
+            self._end(again=True)
+            return
+        sums = self._comparing[zone]
+        sums[side] = digests
+        if len(sums) < 2:
+            return
+        del self._comparing[zone]
+        touched = zone in self._touched or WHOLE in self._touched
+        pairs = zip_longest(sums["here"], sums["there"])
+        for block, (here, there) in enumerate(pairs):
+            if touched or here != there:
+                self._blocks.append(zone * ZONE_BYTES + block * BLOCK_BYTES)
+        self.pump()
+
+    def _read(self, offset: int, *, at_once: bool) -> None:
+        self._reading = (offset, False)
+        path = join(self.node.path, self.name)
+        self._desk.ask_here(
+            lambda number: ReadHere(number, path, offset, BLOCK_BYTES, at_once), partial(self._got, offset)
+        )
+
+    def _got(self, offset: int, errno: int, extents: Sequence[tuple[int, bytes]]) -> None:
+        if self.is_over or self._reading is None:
+            return
+        touched = self._reading[1]
+        self._reading = None
+        if errno:
+            self._end(again=True)
+        elif touched:
+            self._read(offset, at_once=True)
+        else:
+            self._send(offset, extents)
+            self.pump()
+
+    def _send(self, offset: int, extents: Sequence[tuple[int, bytes]]) -> None:
+        at, end = offset, offset + BLOCK_BYTES
+        for start, data in (*extents, (end, b"")):
+            if start > at and self._there is not None and at < self._size:
+                self._desk.stream.put(Allocate(self.slot, PUNCH_KEEP_SIZE, at, start - at))
+            if data:
+                self._desk.stream.put(Write(self.slot, start, data))
+                self._desk.copied(len(data))
+            at = start + len(data)
+
+    def _finish_when_through(self) -> None:
+        if self._left or self._is_settling:
+            return
+        self._is_settling = True
+        there = self._there.xattrs if self._there is not None else b""
+        settle(self._desk, self.node, self.name, there, self._settled)
+
+    def _settled(self, ok: bool) -> None:
+        if not self.is_over:
+            self._desk.files_done += 1
+            self._desk.bytes_done += self._counted_bytes
+            self._end(again=not ok)
+
+    def _end(self, *, again: bool) -> None:
+        self.release()
+        self.done(self, again)
+
+    def release(self) -> None:
+        """Give up what it holds."""
+        if self.slot:
+            self._desk.slots.give_after(self._desk.stream.put(Unbind(self.slot)), self.slot)
+        self.slot = 0
+
+
+def settle(desk: Desk, node: Node, name: bytes, there: bytes, then: Callable[[bool], None]) -> None:
+    """Give the entry there the attributes that it has here, times last. `there`: the digest of its extended attributes.
+    `then` is told whether the entry was found."""
+
+    def looked(errno: int, entries: Sequence[Entry]) -> None:
+        here = next((entry for entry in entries if entry.name == name), None)
+        if errno or here is None:
+            then(False)
+        elif here.xattrs == there:
+            _set(desk, join(node.path, name), here)
+            then(True)
+        elif there:
+            path = join(node.path, name)
+            desk.ask_there(lambda number: ListXattrs(number, path), listed)
+        else:
+            listed(0, ())
+
+    def listed(errno: int, names: Sequence[bytes]) -> None:
+        path = join(node.path, name)
+        desk.ask_here(lambda number: XattrsHere(number, path), partial(read, tuple(names)))
+
+    def read(names: tuple[bytes, ...], errno: int, values: dict[bytes, bytes]) -> None:
+        path = join(node.path, name)
+        for extra in names:
+            if extra not in values:
+                desk.stream.put(RemoveXattr(path, extra))
+        for key, value in values.items():
+            desk.stream.put(SetXattr(path, key, value))
+        _look_and_set()
+
+    def _look_and_set() -> None:
+        def found(errno: int, entries: Sequence[Entry]) -> None:
+            here = next((entry for entry in entries if entry.name == name), None)
+            if here is not None:
+                _set(desk, join(node.path, name), here)
+            then(here is not None)
+
+        _entries(desk, node, name, found)
+
+    _entries(desk, node, name, looked)
+
+
+def _entries(desk: Desk, node: Node, name: bytes, then: Callable[[int, Sequence[Entry]], None]) -> None:
+    path, names = node.path, (name,) if name else ()
+    desk.ask_here(lambda number: EntriesHere(number, path, names), then)
+
+
+def _set(desk: Desk, path: bytes, here: Entry) -> None:
+    mode = None if stat.S_ISLNK(here.mode) else here.mode & PERMISSIONS
+    desk.stream.put(SetAttributes(path, mode, here.uid, here.gid, None, here.mtime_ns))
