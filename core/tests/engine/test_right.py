@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from safekit.engine.actions import Explain, FenceSelf, KillHost, RunPipeline
-from safekit.engine.events import Command, HeartbeatHeard
+from safekit.engine.actions import AskWitness, Explain, FenceSelf, KillHost, RunPipeline
+from safekit.engine.events import Command, HeartbeatHeard, WitnessAnswered
 
-from .kit import INTERVAL_S, NODES
-from .third import LEASE_S, Three
+from .kit import ALONE, IDLE, INTERVAL_S, MODULE, NODES, READY, second, spec
+from .third import LEASE_S, WITNESS, Three
 
 
 @pytest.fixture
@@ -194,3 +194,35 @@ def test_of_two_that_run_the_one_with_the_newer_lease_goes_on(three: Three) -> N
     paused.tell(HeartbeatHeard("net1", three.beat("b")))
     assert paused.m.state == "WAIT"
     assert three["b"].m.took_over
+
+
+def test_a_peer_that_is_deaf_and_runs_nothing_is_taken_over_from_by_the_lease() -> None:
+    bench = second(spec=spec(witness=WITNESS))
+    bench.peer_hears_us = False
+    bench.hear(IDLE)
+    bench.pass_time(LEASE_S - 1.0)
+    assert not any(isinstance(action, AskWitness) and action.call == "acquire" for action in bench.all)
+    bench.pass_time(3.0)
+    assert bench.m.right.call == "acquire"
+    bench.tell(WitnessAnswered(MODULE, bench.m.right.number, True, True, 50, LEASE_S))
+    bench.run_all()
+    assert bench.shown == (ALONE, READY)
+
+
+def test_a_peer_that_is_deaf_and_claims_the_role_is_left_alone() -> None:
+    bench = second(spec=spec(witness=WITNESS))
+    bench.peer_hears_us = False
+    bench.hear(replace(IDLE, claim=7))
+    bench.pass_time(2 * LEASE_S)
+    assert not any(isinstance(action, AskWitness) and action.call == "acquire" for action in bench.all)
+
+
+def test_a_forced_stop_that_hangs_is_ended_with_all_processes_of_the_module(three: Three) -> None:
+    bench = three["a"]
+    three.parted.add("a")
+    three.third.cut.add("a")
+    while bench.m.run is None or not bench.m.run.force:
+        three.exchange(hosts=bench.m.run is not None)
+    while not (kills := [action for action in bench.all if isinstance(action, KillHost)]):
+        three.exchange(hosts=False)
+    assert kills[0].everything

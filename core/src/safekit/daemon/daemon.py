@@ -43,6 +43,10 @@ from safekit_sdk.cgroup import module_cgroup, remove_cgroup
 log = structlog.get_logger("daemon")
 INCARNATION_KEY: Final = "incarnation"
 TIDIED: Final = "17 3 * * *"
+LEASE_PART: Final = 0.3
+SHORTEST_HANG_S: Final = 2.0
+LONGEST_HANG_S: Final = 30.0
+"""A disk may hang for so long, or for this part of the shortest lease of a witness."""
 LAST_WORD_S: Final = 10.0
 """How long a daemon that ends waits, beyond the modules' own stop limits, for a peer to have its word."""
 
@@ -162,8 +166,18 @@ class Daemon:
 
     def _extend(self) -> None:
         """What this node may go on doing, because others have heard it."""
+        self._end_with_the_disk()
         self.hosts.extend_leases(self.runtime.leases())
         self.dead_man.feed([ends.fence_s for _, ends in self.runtime.rights()])
+
+    def _end_with_the_disk(self) -> None:
+        """What a disk that hangs keeps from being decided, the others have to decide: they do when this node is silent.
+        The hosts end by force what they run, when this process is gone, however it ends."""
+        leases = [w.lease_s for m in self.configuration.modules.values() if (w := m.compiled.witness) is not None]
+        limit_s = max(LEASE_PART * min(leases), SHORTEST_HANG_S) if leases else LONGEST_HANG_S
+        if (hangs_s := self.runtime.disk_hangs_s()) > limit_s:
+            log.error("the disk takes nothing any more: the daemon ends", seconds=round(hangs_s, 1), limit=limit_s)
+            os._exit(1)
 
     def _interval_s(self) -> float:
         return self.configuration.membership().heartbeat_interval_s

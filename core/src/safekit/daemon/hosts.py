@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import psutil
@@ -20,15 +21,20 @@ from safekit.bus import messages
 from safekit.bus.hosts import HostServer
 from safekit.bus.messages import Message
 from safekit.bus.sockets import Context
+from safekit.daemon.leftovers import HostRecords
 from safekit.engine import events
 from safekit.engine.actions import AskWitness, KillHost, Meet, RunPipeline, StartHost, StopHost, TakeShare
 from safekit.settings import Settings
+from safekit_sdk.cgroup import kill_cgroup
 
 log = structlog.get_logger("hosts")
 CHECK_S: Final = 0.5
 CLOSE_S: Final = 30.0
 """The longest that hosts may take to end what did not stop by itself when the daemon ends."""
 INSPECT_S: Final = 5.0
+LEASE_PART: Final = 0.2
+SHORTEST_SILENCE_S: Final = 1.5
+"""Three of the host's signs of life."""
 STARTUP_S: Final = 30.0
 """The longest that a host may take from its start to the end of importing its plugins."""
 
@@ -40,6 +46,8 @@ class HostProcess:
     process: asyncio.subprocess.Process
     started_s: float
     heard_s: float
+    silent_s: float
+    """The longest that it may say nothing."""
     ready: bool = False
     why: str = ""
     """Why we kill it, when we do."""
@@ -66,9 +74,11 @@ class Hosts:
         self._tasks: set[asyncio.Task[None]] = set()
         self._asked: dict[int, asyncio.Future[dict[str, dict[str, str]]]] = {}
         self._closing = False
+        self._records = HostRecords(settings.run / "hosts")
 
     def start(self) -> asyncio.Task[None]:
         """Return what hears the hosts from now on; without it none can say anything."""
+        self._records.end_all()
         self._spawn_task(self._look_after())
         return self._server.start()
 
@@ -117,8 +127,9 @@ class Hosts:
             self._reports.submit(events.HostLost(module, f"the host could not be started: {error}"))
             return
         now_s = asyncio.get_running_loop().time()
-        host = HostProcess(module, identity, process, now_s, now_s)
+        host = HostProcess(module, identity, process, now_s, now_s, self._settings.host_silent_s)
         self._hosts[module] = host
+        self._records.note(module, process.pid)
         self._spawn_task(self._await_end(host))
 
     async def _await_end(self, host: HostProcess) -> None:
@@ -139,8 +150,12 @@ class Hosts:
                 self._kill(host, "stopped")
             asyncio.get_running_loop().call_later(10.0, self._kill, host, "stopped")
 
-    def kill(self, module: str, why: str) -> None:
+    def kill(self, module: str, why: str, *, everything: bool = False) -> None:
+        """`everything`: with all processes of the module's cgroup, where the machine has one."""
         host = self._hosts.get(module)
+        cgroup = self._reports.compiled(module)[1]["cgroup"] if everything else ""
+        if cgroup:
+            kill_cgroup(Path(cgroup))
         if host is None:
             self._reports.submit(events.HostLost(module, why))
         else:
@@ -160,7 +175,7 @@ class Hosts:
             case StopHost():
                 self.end(action.module)
             case KillHost():
-                self.kill(action.module, action.reason)
+                self.kill(action.module, action.reason, everything=action.everything)
             case TakeShare():
                 self.take_share(action)
             case AskWitness():
@@ -245,6 +260,7 @@ class Hosts:
         host.heard_s = asyncio.get_running_loop().time()
         if isinstance(message, messages.Hello):
             compiled, settings = self._reports.compiled(host.module)
+            host.silent_s = min(host.silent_s, _silence_s(compiled))
             self._server.send(identity, messages.Load(compiled=compiled, settings=settings))
         elif isinstance(message, messages.Loaded):
             self._loaded(host, message)
@@ -315,11 +331,17 @@ class Hosts:
         if not host.ready:
             if now_s - host.started_s > STARTUP_S:
                 self._kill(host, f"the host was not ready after {STARTUP_S:g} s (a plugin hangs while it is imported)")
-        elif silent_s > self._settings.host_silent_s:
+        elif silent_s > host.silent_s:
             self._kill(host, f"the host was silent for {silent_s:.1f} s (a plugin blocks it)")
         elif measure and (used := _memory_mib(host.process.pid)) > self._settings.host_memory_mib:
             limit = self._settings.host_memory_mib
             self._kill(host, f"the host used {used} MiB, over its limit of {limit} MiB (a plugin leaks)")
+
+
+def _silence_s(compiled: dict[str, Any]) -> float:
+    """A host that stands still cannot stop what has to be stopped before a lease ends."""
+    witness = compiled.get("witness")
+    return math.inf if witness is None else max(LEASE_PART * witness["lease_s"], SHORTEST_SILENCE_S)
 
 
 def _memory_mib(pid: int) -> int:

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from safekit import engine
 from safekit.daemon.recorder import Recorder
 from safekit.engine import events
-from safekit.engine.actions import Action, Explain, Phase, RunPipeline
+from safekit.engine.actions import Action, Explain, FenceSelf, KillHost, Phase, RunPipeline
 from safekit.engine.reports import Heartbeat, ModuleReport
 from safekit.journal import FactStore
 from safekit_sdk import InternalError
@@ -28,6 +28,8 @@ MAX_PENDING: Final = 10_000
 SAVE_AGAIN_S: Final = 5.0
 STALLED_S: Final = 0.25
 _FACTS: TypeAdapter[engine.Durable] = TypeAdapter(engine.Durable)
+_AT_ONCE: Final = (KillHost, FenceSelf)
+"""They only end what runs: a disk that hangs must not keep them waiting."""
 _TAKES_UP: Final = frozenset({Phase.START_BOTH, Phase.START_PRIM, Phase.START_SEC, Phase.START_SECOND})
 
 
@@ -78,7 +80,11 @@ class Runtime:
         self._durable = durable
         if len(self._pending) >= MAX_PENDING:
             raise InternalError("the disk has not taken the node's state for too long; the daemon ends")
-        self._pending.append(_Pending(self.node, durable if changed else None, actions))
+        for action in actions:
+            if isinstance(action, _AT_ONCE):
+                asyncio.get_running_loop().call_soon(self._perform, action)
+        later = tuple(action for action in actions if not isinstance(action, _AT_ONCE))
+        self._pending.append(_Pending(self.node, durable if changed else None, later))
         self._wake.set()
 
     def _set_timer(self, now_s: float) -> None:
@@ -160,8 +166,11 @@ class Runtime:
 
     def leases(self) -> tuple[tuple[str, float], ...]:
         """Those of the engine; none while a disk that hangs keeps what was decided from being done."""
-        stalled = self._committing_s is not None and time.monotonic() - self._committing_s > STALLED_S
-        return () if stalled else engine.leases(self.node)
+        return () if self.disk_hangs_s() > STALLED_S else engine.leases(self.node)
+
+    def disk_hangs_s(self) -> float:
+        """For how long the disk has not taken what was decided."""
+        return 0.0 if self._committing_s is None else time.monotonic() - self._committing_s
 
     def rights(self) -> tuple[tuple[str, engine.Limits], ...]:
         return engine.rights(self.node)

@@ -75,6 +75,8 @@ class KillHost:
 
     module: str
     reason: str
+    everything: bool = False
+    """With all processes that the module has started, where they can be told from others."""
 
 
 @dataclass(frozen=True, slots=True)

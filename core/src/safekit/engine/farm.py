@@ -16,8 +16,9 @@ from typing import Final
 
 from safekit.engine import buckets, single
 from safekit.engine.actions import KillHost, TakeShare
+from safekit.engine.around import PeerView
 from safekit.engine.events import ShareTaken, WeightSet
-from safekit.engine.module import HostState, PeerView, Turn
+from safekit.engine.module import HostState, Turn
 from safekit.engine.reports import FarmMap, FarmReport, Readiness
 from safekit.engine.share import Priors, bits, make_map, owners_of, priors_of
 from safekit.engine.spec import MAX_WEIGHT

@@ -215,6 +215,9 @@ def _claim(turn: Turn, row: str, why: str) -> None:
     assert report is not None
     if not turn.around.awake:
         return  # it slept, and may be hearing an acknowledgement or a silence of long ago
+    if turn.peer.deaf and right.witness_of(turn.m) is not None:
+        _by_lease_alone(turn, row, why)
+        return
     if not turn.m.claim:
         if report.claim and meeting.comes_later(turn):
             return
@@ -229,6 +232,16 @@ def _claim(turn: Turn, row: str, why: str) -> None:
             _withdraw(turn)
     elif report.acknowledged == turn.m.claim and right.suffices(turn):
         turn.begin(row, why)
+
+
+def _by_lease_alone(turn: Turn, row: str, why: str) -> None:
+    """The peer is heard and is not primary, and does not hear this node: it can acknowledge no claim, and it can become
+    primary only by the lease."""
+    _withdraw(turn)
+    if turn.peer.claims or turn.now_s < turn.peer.deaf_s + right.lease_s(turn):
+        return
+    if right.has(turn):
+        turn.begin(row, f"{why}; it does not hear this node, and the witness gave this node the lease")
 
 
 def _withdraw(turn: Turn) -> None:
@@ -342,12 +355,7 @@ def _lost_primary(turn: Turn) -> None:
 def _take_over_by_fence(turn: Turn, facts: dict[str, str]) -> None:
     peer = turn.peer
     fence.yield_first(turn)
-    if fence.is_first(turn):
-        if turn.m.run is None and not turn.m.reason.startswith(peer.node):
-            turn.be(
-                SECOND, Readiness.READY, f"{peer.node} is silent; it is fenced, if it does not come first", "silence"
-            )
-    else:
+    if not fence.is_first(turn):
         why = f"{peer.node} was silent for {peer.silent_s:.2f} s on every network, and is fenced"
         turn.begin("takeover", why, severity="warning", facts=facts)
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from safekit.engine import rules
 from safekit.engine.actions import Action, Explain, KillHost, Publish, RunPipeline, StartHost, StopHost
+from safekit.engine.around import PeerView, Surroundings
 from safekit.engine.events import Command
 from safekit.engine.lease import NO_RIGHT, Right
-from safekit.engine.reports import ModuleReport, ModuleState, Readiness
+from safekit.engine.reports import ModuleState, Readiness
 from safekit.engine.share import NO_SHARE, Share
 from safekit.engine.spec import ModuleSpec
 from safekit.engine.transitions import ROWS, Row, phases
@@ -140,45 +140,6 @@ class Module:
 
     def plain_values(self) -> dict[str, str]:
         return {name: value.value for name, value in self.values.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class PeerView:
-    """The other node of a mirror, as this one knows it now."""
-
-    node: str = ""
-    alive: bool = False
-    absent: bool = True
-    """We have listened long enough to say that it is not there."""
-    deaf: bool = False
-    """We hear it, and it says that it does not hear us."""
-    report: ModuleReport | None = None
-    silent_s: float = 0.0
-    echo_s: float = -math.inf
-    """When this node sent the last heartbeat that the peer is known to have heard."""
-    promised_s: float = -math.inf
-    """Since when this node has promised it nothing."""
-
-    @property
-    def state(self) -> ModuleState | None:
-        return self.report.state if self.report and self.alive else None
-
-    @property
-    def active(self) -> bool:
-        return self.report is not None and self.alive and self.report.active
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    node: str
-    incarnation: int
-    peer: PeerView
-    storage_trouble: str
-    lost_after_s: float
-    awake: bool = True
-    """False for a while after this node slept: what it hears may be old."""
-    others: dict[str, PeerView] = field(default_factory=dict)
-    """The other nodes of a farm."""
 
 
 class Turn:
@@ -349,10 +310,10 @@ class Turn:
             and ((self.m.swapped_back and self.peer.alive) or row.cause == "swap"),
         )
 
-    def kill_host(self, why: str, *, blameless: bool = False) -> None:
-        if self.m.run is not None and not self.m.run.killed:
+    def kill_host(self, why: str, *, blameless: bool = False, everything: bool = False) -> None:
+        if self.m.run is not None and (everything or not self.m.run.killed):
             self.set(run=replace(self.m.run, killed=True, blameless=blameless))
-            self.actions.append(KillHost(self.m.spec.name, why))
+            self.actions.append(KillHost(self.m.spec.name, why, everything))
 
     def count_loop(self, why: str) -> bool:
         """One more automatic restart; False when it was one too many and the module is to stop."""

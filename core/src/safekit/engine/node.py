@@ -7,10 +7,11 @@ from typing import Final
 
 from safekit.engine import commands, data, events, farm, fence, membership, mirror, progress, right, single
 from safekit.engine.actions import Action, Explain
+from safekit.engine.around import PeerView, Surroundings
 from safekit.engine.durable import Durable, ModuleFacts, facts_of, recalled
 from safekit.engine.events import Event
 from safekit.engine.membership import Membership
-from safekit.engine.module import HostState, Module, PeerView, Surroundings, Turn, Value
+from safekit.engine.module import HostState, Module, Turn, Value
 from safekit.engine.reporting import report
 from safekit.engine.reports import ModuleReport
 from safekit.engine.spec import BootPolicy, Kind, ModuleSpec
@@ -337,6 +338,7 @@ def _seen(node: NodeState, module: Module, name: str, now_s: float) -> PeerView:
         alive=known.alive,
         absent=membership.absent(node.membership, known.node, now_s),
         deaf=membership.deaf(node.membership, known.node, now_s),
+        deaf_s=known.deaf_s,
         report=known.modules.get(module.spec.name),
         silent_s=max(now_s - known.last_s, 0.0) if known.incarnation >= 0 else 0.0,
         echo_s=known.echo[1] if known.echo[0] == node.incarnation else float("-inf"),

@@ -19,9 +19,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from safekit.engine.actions import AskWitness, FenceSelf, WitnessCall
+from safekit.engine.around import PeerView
 from safekit.engine.events import WitnessAnswered
 from safekit.engine.lease import Right
-from safekit.engine.module import HostState, Module, PeerView, Turn, Value
+from safekit.engine.module import HostState, Module, Turn, Value
 from safekit.engine.spec import Kind, WitnessSpec
 
 USABLE: Final = 0.8
@@ -98,7 +99,8 @@ def enforce(turn: Turn) -> bool:
     _set(turn, stopping_s=min(m.right.stopping_s, turn.now_s))
     if turn.now_s >= _fence_s(turn, ends) and not m.right.fenced:
         _set(turn, fenced=True)
-        turn.say(f"{TOO_LATE}: the node is to be reset", "self-fence", severity="alarm")
+        turn.say(f"{TOO_LATE}: its processes are killed, the node is to be reset", "self-fence", severity="alarm")
+        turn.kill_host(TOO_LATE, blameless=True, everything=True)
         turn.actions.append(FenceSelf(m.spec.name, TOO_LATE))
     if m.run is not None:
         if not m.run.force and not m.run.killed:
@@ -138,8 +140,12 @@ def suffices(turn: Turn) -> bool:
 
 def may_ask_s(turn: Turn) -> float:
     """When the promises that this node made to its peer have ended."""
+    return turn.peer.promised_s + lease_s(turn)
+
+
+def lease_s(turn: Turn) -> float:
     witness = witness_of(turn.m)
-    return turn.peer.promised_s + (witness.lease_s if witness else 0.0)
+    return witness.lease_s if witness else 0.0
 
 
 def keep(turn: Turn) -> None:
