@@ -27,7 +27,7 @@ ALONE = changed(PRIMARY, state="ALONE", witness=None, isolation="availability")
     ("changes", "is_told"),
     [
         ({}, True),
-        ({"isolation": "safety"}, True),
+        ({"isolation": "safety"}, False),
         ({"has_fence": True}, False),
         ({"witness": LEASE}, False),
         ({"witness": changed(LEASE, exclusive=False)}, True),

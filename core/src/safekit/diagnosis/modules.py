@@ -36,18 +36,24 @@ def check_unseen(cluster: ClusterFacts) -> Iterator[Finding]:
     for name, by_node in cluster.modules.items():
         for node, module in by_node.items():
             others = [one for one in module.nodes if one not in answered and (node, one) not in heard]
-            excluded = module.has_fence or (module.witness is not None and module.witness.exclusive)
-            if module.kind != "mirror" or module.state not in PRIMARY or not others or excluded:
+            if not others or module.state not in PRIMARY or not _may_run_twice(module):
                 continue
             yield Finding(
                 severity=ALARM,
                 name="may-run-twice",
                 what=f"it runs here, and {others[0]} may run it as well: it neither answers nor is it heard",
                 why="if only the network is cut both write; in the end one of them loses what it wrote",
-                mend=f"find out whether {others[0]} is off; if it is not, `safekit module stop {name}` on one of the two",
+                mend=f"find out whether {others[0]} is off; if not, `safekit module stop {name}` on one of the two",
                 nodes=(node,),
                 module=name,
             )
+
+
+def _may_run_twice(module: ModuleFacts) -> bool:
+    """Whether its settings let both nodes of a mirror run it while they do not hear each other."""
+    if module.kind != "mirror" or module.has_fence:
+        return False
+    return module.isolation == "availability" if module.witness is None else not module.witness.exclusive
 
 
 def check_running(cluster: ClusterFacts) -> Iterator[Finding]:
