@@ -21,7 +21,7 @@ class HostRecords:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        directory.mkdir(mode=0o700, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def note(self, module: str, pid: int) -> None:
         stat = process_stat(pid)
