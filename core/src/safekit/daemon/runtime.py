@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import structlog
@@ -111,8 +111,8 @@ class Runtime:
                 self._committing_s = None
 
     async def _commit_one(self, item: _Pending) -> None:
-        saved = item.durable is None or await self._save(item.durable)
-        self._published = engine.reports(item.node)
+        saved = await self._is_saved(item)
+        self._published = engine.reports(item.node) if saved else self._unsaved(item.node)
         for action in item.actions:
             if not _takes_up(action):
                 self._perform(action)
@@ -122,6 +122,18 @@ class Runtime:
                 self._refuse(action, "the right to run ended while the decision was recorded")
             else:
                 self._perform(action)
+
+    async def _is_saved(self, item: _Pending) -> bool:
+        """What failed to be saved before is tried again, with what was decided since."""
+        if item.durable is None and not self.storage_trouble:
+            return True
+        return await self._save(item.durable or engine.durable(item.node))
+
+    def _unsaved(self, node: engine.NodeState) -> tuple[tuple[str, ModuleReport], ...]:
+        """The peer relies on it that what is said of who stood alone outlives this process."""
+        noted = {name: report.alone_epoch for name, report in self._published}
+        reports = engine.reports(node)
+        return tuple((name, replace(r, alone_epoch=min(r.alone_epoch, noted.get(name, 0)))) for name, r in reports)
 
     def _is_late(self, action: Action) -> bool:
         ends = dict(self.rights()).get(getattr(action, "module", ""))

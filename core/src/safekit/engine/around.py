@@ -36,6 +36,11 @@ class PeerView:
         return self.report is not None and self.alive and self.report.active
 
     @property
+    def runs(self) -> bool:
+        """It is primary and means to be; else something of it may run that it is about to end."""
+        return self.active and self.state in {ModuleState.ALONE, ModuleState.PRIM}
+
+    @property
     def claims(self) -> bool:
         return self.report is not None and bool(self.report.claim)
 

@@ -71,7 +71,14 @@ def limits(module: Module, promised_s: float) -> Limits:
     if witness is None or module.right.by_force:
         return NEVER
     until_s = max(module.right.until_s, module.right.promised_s, promised_s)
-    return Limits(*(until_s - part * witness.lease_s for part in (STOPS, HOSTS, FENCES)))
+    stop_s, host_s, fence_s = (until_s - part * witness.lease_s for part in (STOPS, HOSTS, FENCES))
+    return Limits(stop_s, host_s, max(fence_s, _patience_s(module, witness)))
+
+
+def _patience_s(module: Module, witness: WitnessSpec) -> float:
+    """A node is reset only after the stop had its time: a right may be seen to have ended late, after a pause."""
+    begun_s = module.right.stopping_s
+    return begun_s + (STOPS - FENCES) * witness.lease_s if math.isfinite(begun_s) else -math.inf
 
 
 def promised_until_s(peer: PeerView) -> float:
@@ -97,7 +104,8 @@ def enforce(turn: Turn) -> bool:
         _set(turn, stopping_s=math.inf)
         return False
     _set(turn, stopping_s=min(m.right.stopping_s, turn.now_s))
-    if turn.now_s >= _fence_s(turn, ends) and not m.right.fenced:
+    ends = limits(turn.m, promised_until_s(turn.peer))
+    if turn.now_s >= ends.fence_s and not m.right.fenced:
         _set(turn, fenced=True)
         turn.say(f"{TOO_LATE}: its processes are killed, the node is to be reset", "self-fence", severity="alarm")
         turn.kill_host(TOO_LATE, blameless=True, everything=True)
@@ -110,13 +118,6 @@ def enforce(turn: Turn) -> bool:
     if m.cleanup:
         return False
     return turn.begin("wait", f"{_lost(turn)}: stopping by force", "right-lost", force=True, severity="alarm")
-
-
-def _fence_s(turn: Turn, ends: Limits) -> float:
-    """A node is reset only after the stop had its time: a right may be seen to have ended late, after a pause."""
-    witness = witness_of(turn.m)
-    patience_s = (STOPS - FENCES) * witness.lease_s if witness is not None else 0.0
-    return max(ends.fence_s, turn.m.right.stopping_s + patience_s)
 
 
 def _lost(turn: Turn) -> str:
@@ -280,7 +281,7 @@ def begin_turn(turn: Turn) -> None:
     if right.by_force and turn.peer.alive:
         own = replace(turn.m, right=replace(turn.m.right, by_force=False))
         is_let = turn.now_s < limits(own, promised_until_s(turn.peer)).stop_s
-        _set(turn, by_force=not turn.peer.active and not is_let)
+        _set(turn, by_force=not turn.peer.runs and not is_let)
 
 
 def _set(turn: Turn, **changes: object) -> None:
