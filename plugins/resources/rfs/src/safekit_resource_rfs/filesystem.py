@@ -22,6 +22,7 @@ from safekit_resource_rfs.changes import (
     SyncDirectory,
     Write,
 )
+from safekit_resource_rfs.disks import Disks
 from safekit_resource_rfs.fuse import protocol
 from safekit_resource_rfs.fuse.protocol import Opcode, SetAttr
 from safekit_resource_rfs.fuse.session import Request
@@ -136,25 +137,25 @@ class Filesystem(Naming):
         if node.parent is not None and node.is_regular:
             self._recording.path(node)
             peer = self._recorder.synced(Sync(self._recording.slot(node), data_only))
-        fd = os.dup(self._tree.open(node))
-        request.run(self._await_disks(request, fd, os.fdatasync if data_only else os.fsync, peer, payload))
+        self._await_disks(request, os.fdatasync if data_only else os.fsync, self._tree.open(node), peer, payload)
 
     def sync_directory(self, request: Request) -> None:
         directory = self._tree.directory(request.node_id)
         self._recording.flush_time(directory)
         path = self._recording.path(directory)
         peer = None if path is None else self._recorder.synced(SyncDirectory(path))
-        request.run(self._await_disks(request, os.dup(self._tree.open(directory)), os.fsync, peer, b""))
+        self._await_disks(request, os.fsync, self._tree.open(directory), peer, b"")
 
-    async def _await_disks(
-        self, request: Request, fd: int, call: Callable[[int], None], peer: Awaitable[None] | None, payload: bytes
+    def _await_disks(
+        self, request: Request, call: Callable[[int], None], fd: int, peer: Awaitable[None] | None, payload: bytes
     ) -> None:
-        own = self._loop.run_in_executor(self._pool, _call_and_close, call, fd)
-        if peer is None:
-            await own
-        else:
-            await asyncio.gather(own, peer)
-        request.reply(payload)
+        """Answer when the own disk has it and the peer's."""
+        request.is_interruptible = True
+        request.hold()
+        disks = Disks(request, payload, 1 if peer is None else 2)
+        if peer is not None:
+            asyncio.ensure_future(peer).add_done_callback(disks.heard)
+        self._pool.submit(disks.wait, call, os.dup(fd))
 
     # Attributes
 
@@ -241,13 +242,6 @@ class Filesystem(Naming):
         node = self.named(request.node_id)
         self._recording.touch_attributes(node)
         return node, self._recording.place(node)
-
-
-def _call_and_close(call: Callable[[int], None], fd: int) -> None:
-    try:
-        call(fd)
-    finally:
-        os.close(fd)
 
 
 def _coarse_now_ns() -> int:

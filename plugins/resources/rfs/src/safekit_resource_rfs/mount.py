@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import resource
+from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
+from typing import ParamSpec
 
 from safekit_resource_rfs.cover import NOTICE_NAME, Cover
 from safekit_resource_rfs.filesystem import Filesystem
 from safekit_resource_rfs.fuse import mounting
-from safekit_resource_rfs.fuse.protocol import ROOT_ID
+from safekit_resource_rfs.fuse.protocol import MAX_WRITE_BYTES, ROOT_ID
 from safekit_resource_rfs.fuse.session import Session
 from safekit_resource_rfs.recorder import Recorder
+
+P = ParamSpec("P")
 
 
 class Mount:
@@ -33,7 +39,8 @@ class Mount:
     @classmethod
     async def open(cls, directory: Path, notice: bytes, pool: Executor, *, is_writeback: bool = False) -> Mount:
         """Detach what a killed data path left, and mount the cover. `notice` is the text of README.safekit."""
-        mounting.detach_dead(directory)
+        await asyncio.get_running_loop().run_in_executor(pool, mounting.detach_dead, directory)
+        _allow_descriptors()
         root_fd = mounting.open_directory(directory)
         try:
             device_fd = mounting.mount(directory, "safekit-rfs")
@@ -43,6 +50,7 @@ class Mount:
         mount = cls(directory, root_fd, device_fd, pool, is_writeback=is_writeback)
         mount._cover_with(notice)
         await mount._session.started
+        await mount._run(mounting.set_readahead, directory, MAX_WRITE_BYTES)
         return mount
 
     def _take_id(self) -> int:
@@ -81,8 +89,9 @@ class Mount:
             for node_id, _ in known:
                 self._session.invalidate_inode(node_id)
 
-    async def _run(self, call: object, *arguments: object) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._pool, call, *arguments)  # type: ignore[arg-type]
+    async def _run(self, call: Callable[P, object], *arguments: P.args, **_: P.kwargs) -> None:
+        """What the kernel may answer only when this loop has answered it."""
+        await asyncio.get_running_loop().run_in_executor(self._pool, partial(call, *arguments))
 
     def flush_times(self) -> None:
         """Record the times of modification that are due; those whose directories are to be marked first come later."""
@@ -102,9 +111,7 @@ class Mount:
     async def close(self, *, lazy: bool = False) -> None:
         """Unmount. OSError EBUSY when somebody uses it, unless lazy; nothing has changed then."""
         if not self.ended.done():
-            await asyncio.get_running_loop().run_in_executor(
-                self._pool, lambda: mounting.unmount(self.directory, lazy=lazy)
-            )
+            await self._run(partial(mounting.unmount, self.directory, lazy=lazy))
         if self._filesystem:
             self._filesystem.close()
             self._filesystem = None
@@ -117,3 +124,9 @@ class Mount:
     def ended(self) -> asyncio.Future[None]:
         """Done when the mount is gone, also when somebody else unmounted it."""
         return self._session.ended
+
+
+def _allow_descriptors() -> None:
+    """As many as the system allows: what is unlinked while open is kept open."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

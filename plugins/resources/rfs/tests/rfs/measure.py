@@ -1,4 +1,4 @@
-"""How fast a mount is beside a plain directory on the same disk: `python measure.py [place] [rounds]`. Each workload runs
+"""How fast a mount is beside a plain directory on the same disk: `measure.py [place] [rounds]`. Each workload runs
 on one after the other in each round; medians of the ratio to plain, higher is better."""
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def create(top: Path) -> int:
 
 
 def stat_all(top: Path) -> int:
-    return sum(1 for _ in os.walk(top) for path in (top / "created").iterdir() if path.stat())
+    for path in (top / "created").iterdir():
+        path.stat()
+    return 1500
 
 
 def remove(top: Path) -> int:

@@ -25,6 +25,7 @@ class LocalRecorder:
     def __init__(self) -> None:
         self.refusal = 0
         self.touched: set[Place] = set()
+        self.synced_count = 0
         self.errors: list[str] = []
 
     def touch(self, *places: Place) -> Awaitable[None] | None:
@@ -40,6 +41,7 @@ class LocalRecorder:
         return True
 
     def synced(self, change: Sync | SyncDirectory) -> Awaitable[None]:
+        self.synced_count += 1
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         done.set_result(None)
         return done
@@ -120,6 +122,8 @@ class Server:
             return self.recorder.errors
         elif word == "forget_slots":
             self.mount.forget_slots()
+        elif word == "count_synced":
+            return self.recorder.synced_count
         elif word == "refuse":
             self.recorder.refusal = value
         elif word == "close":

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import mmap
 import os
 import shutil
 import socket
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -211,14 +214,26 @@ def test_more_files_are_open_than_descriptors_and_slots_are_kept(mounted: Served
         file.close()
 
 
-def test_synchronous_writes_reach_the_disks(mounted: Served) -> None:
-    for flags in (os.O_SYNC, os.O_DSYNC, os.O_DSYNC | os.O_DIRECT, os.O_APPEND):
-        fd = os.open(mounted.directory / f"f{flags}", os.O_CREAT | os.O_RDWR | flags)
-        buffer = memoryview(bytearray(8192))
-        import mmap
+@pytest.mark.parametrize(
+    ("flags", "count"),
+    [(os.O_SYNC, 1), (os.O_DSYNC, 1), (os.O_DSYNC | os.O_DIRECT, 1), (os.O_SYNC | os.O_DIRECT, 1), (os.O_APPEND, 0)],
+)
+def test_a_synchronous_write_is_answered_when_the_disks_have_it(mounted: Served, flags: int, count: int) -> None:
+    fd = os.open(mounted.directory / "f", os.O_CREAT | os.O_RDWR | flags)
+    with mmap.mmap(-1, 8192) as aligned:
+        aligned.write(os.urandom(8192))
+        assert os.writev(fd, [aligned]) == 8192
+    assert min(1, mounted.tell("count_synced")) == count
+    os.close(fd)
 
-        with mmap.mmap(-1, 8192) as aligned:
-            aligned.write(os.urandom(8192))
-            assert os.writev(fd, [aligned]) == 8192
-        os.close(fd)
-        assert len(buffer) == 8192
+
+def test_locks_are_kept_between_processes(mounted: Served) -> None:
+    (mounted.directory / "f").touch()
+    for call in (fcntl.flock, fcntl.lockf):
+        with (mounted.directory / "f").open("r+b") as file:
+            call(file, fcntl.LOCK_EX)
+            code = f"import fcntl; fcntl.{call.__name__}(open('f', 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+            command = [sys.executable, "-c", code]
+            assert subprocess.run(command, cwd=mounted.directory, check=False, capture_output=True).returncode == 1
+            call(file, fcntl.LOCK_UN)
+            assert subprocess.run(command, cwd=mounted.directory, check=False).returncode == 0

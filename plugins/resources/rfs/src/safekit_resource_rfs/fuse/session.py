@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from safekit_resource_rfs.fuse import protocol
@@ -19,6 +20,7 @@ MAX_PENDING: Final = 4096
 """Requests that wait for an answer; more are not read."""
 _BATCH: Final = 32
 """Requests read before the loop sees to others."""
+_LINGER_S: Final = 1.0
 _GONE: Final = frozenset({errno.ENODEV, errno.ECONNABORTED, errno.EBADF})
 _UNANSWERED: Final = frozenset({Opcode.FORGET, Opcode.BATCH_FORGET, Opcode.INTERRUPT, Opcode.DESTROY})
 
@@ -34,13 +36,18 @@ class Wait(Exception):  # noqa: N818
 class Request:
     """One request of the kernel; it is answered once, further answers are ignored."""
 
-    __slots__ = ("_session", "answered", "body", "gid", "node_id", "opcode", "pid", "task", "uid", "unique")
+    __slots__ = (
+        *("_session", "answered", "body", "gid", "is_interruptible", "node_id", "opcode", "pid", "task", "uid"),
+        "unique",
+    )
 
     def __init__(self, session: Session, header: tuple[int, ...], body: memoryview) -> None:
         _, self.opcode, self.unique, self.node_id, self.uid, self.gid, self.pid, _ = header
         self.body = body
         """Valid until the handler returns, unless kept."""
         self.answered = False
+        self.is_interruptible = False
+        """It waits, and may be given up."""
         self.task: asyncio.Task[None] | None = None
         self._session = session
 
@@ -95,11 +102,17 @@ class Session:
                 request.task.cancel()
         self._pending.clear()
         if self._device_fd >= 0:
-            os.close(self._device_fd)
-            self._device_fd = -1
+            self._leave()
         for future in (self.ended, self.started):
             if not future.done():
                 future.set_result(None)
+
+    def _leave(self) -> None:
+        """A thread of the pool may be about to answer: the number must not mean another file until it has."""
+        fd, self._device_fd = self._device_fd, -1
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), fd, inheritable=False)
+        self._loop.call_later(_LINGER_S, os.close, fd)
 
     def refuse_pending(self, number: int) -> None:
         """Answer all that wait with this error."""
@@ -154,7 +167,7 @@ class Session:
         elif isinstance(error, OSError) and error.errno:
             request.fail(error.errno)
         else:
-            _LOG.error("request %s failed", Opcode(request.opcode).name, exc_info=error)
+            _LOG.error("request %s failed", _name(request.opcode), exc_info=error)
             request.fail(errno.EIO)
 
     async def _again(self, request: Request, awaitable: Awaitable[None]) -> None:
@@ -180,7 +193,7 @@ class Session:
             os.writev(self._device_fd, (header, payload) if payload else (header,))
         except OSError as error:
             if error.errno not in (errno.ENOENT, *_GONE):
-                _LOG.error("answer to %s: %s", Opcode(request.opcode).name, error)
+                _LOG.error("answer to %s: %s", _name(request.opcode), error)
 
     def hold(self, request: Request) -> None:
         if request.answered:
@@ -234,6 +247,8 @@ class Session:
         pending = self._pending.get(unique)
         if pending and pending.task:
             pending.task.cancel()
+        elif pending and pending.is_interruptible:
+            pending.fail(errno.EINTR)
 
     # Telling the kernel
 
@@ -250,3 +265,8 @@ class Session:
         header = protocol.OUT_HEADER.pack(protocol.OUT_HEADER.size + len(payload), notice, 0)
         with suppress(OSError):  # it does not know the inode or name, or it is unmounted
             os.writev(self._device_fd, (header, payload))
+
+
+def _name(opcode: int) -> str:
+    """For the log, also of what is unknown."""
+    return Opcode(opcode).name if opcode in Opcode.__members__.values() else str(opcode)
