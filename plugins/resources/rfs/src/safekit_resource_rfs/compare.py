@@ -139,7 +139,8 @@ def digests(local: Local, path: bytes, offset: int, length: int) -> tuple[bytes,
 
 
 def join(path: bytes, name: bytes) -> bytes:
-    return path + b"/" + name if path else name
+    """An empty name is the directory itself."""
+    return path + b"/" + name if path and name else path or name
 
 
 def split(path: bytes) -> tuple[bytes, bytes]:
