@@ -14,7 +14,7 @@ import pytest_asyncio
 from safekit import engine
 from safekit.daemon.calendar import Calendar
 from safekit.daemon.recorder import Recorder
-from safekit.daemon.runtime import FACTS_KEY, Runtime
+from safekit.daemon.runtime import FACTS_KEY, Runtime, _Pending
 from safekit.engine import actions, events
 from safekit.engine.spec import Kind, MembershipSpec, ModuleSpec
 from safekit.journal import FactStore, History, Query
@@ -100,6 +100,33 @@ async def test_a_start_that_cannot_be_recorded_does_not_happen(machine: Machine)
     assert "full" in machine.runtime.storage_trouble
     reports = dict(engine.reports(machine.runtime.node))
     assert reports["web"].state != "UP"
+
+
+async def test_what_failed_to_be_saved_is_tried_again_before_what_it_led_to(machine: Machine) -> None:
+    """Seed 100267: a start that waited for the peer's word came in a step that changed nothing durable."""
+    await started(machine)
+    finish(machine)
+    await machine.settle()
+    before = machine.disk.load(FACTS_KEY)
+    machine.disk.full = True
+    machine.runtime.submit(events.CommandGiven("web", events.Command.FAILOVER_OFF, by="ada"))
+    await machine.settle()
+    machine.runtime._pending.append(_late_start(machine))
+    machine.runtime._wake.set()
+    await machine.settle()
+    assert machine.orders()[-1] != "late"
+    assert machine.disk.load(FACTS_KEY) == before
+    machine.disk.full = False
+    machine.runtime._pending.append(_late_start(machine))
+    machine.runtime._wake.set()
+    await machine.settle()
+    assert machine.orders()[-1] == "late"
+    assert machine.disk.load(FACTS_KEY) != before
+
+
+def _late_start(machine: Machine) -> _Pending:
+    order = actions.RunPipeline("web", 99, (actions.Phase.START_PRIM,), "WAIT", "ALONE", "late", 1)
+    return _Pending(machine.runtime.node, None, (order,))
 
 
 async def test_it_goes_on_when_the_disk_has_room_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from safekit import engine
 from safekit.engine.actions import AskWitness, Explain, FenceSelf, KillHost, RunPipeline
 from safekit.engine.events import Command, HeartbeatHeard, WitnessAnswered
 
-from .kit import ALONE, IDLE, INTERVAL_S, MODULE, NODES, READY, second, spec
+from .kit import ALONE, IDLE, INTERVAL_S, MODULE, NODES, PRIMARY, READY, Bench, second, spec, waiting
 from .third import LEASE_S, WITNESS, Three
 
 
@@ -226,3 +227,30 @@ def test_a_forced_stop_that_hangs_is_ended_with_all_processes_of_the_module(thre
     while not (kills := [action for action in bench.all if isinstance(action, KillHost)]):
         three.exchange(hosts=False)
     assert kills[0].everything
+
+
+def test_an_answer_for_the_peer_outlives_its_boot_before_it_has_made_sure_that_nothing_runs() -> None:
+    """Seed 103428: its first heartbeat still says that something of the primary may run there."""
+    bench = _primary_by_force()
+    bench.hear(replace(IDLE, active=True))
+    bench.pass_time(INTERVAL_S)
+    assert bench.m.right.by_force
+    assert bench.shown == (ALONE, READY)
+    bench.hear(PRIMARY)
+    assert not bench.m.right.by_force
+
+
+def test_a_right_that_is_found_ended_leaves_time_for_the_stop_before_the_watchdog_bites() -> None:
+    bench = _primary_by_force()
+    bench.hear(PRIMARY)
+    ((_, ends),) = engine.rights(bench.node)
+    assert ends.stop_s < bench.now_s < ends.fence_s
+
+
+def _primary_by_force() -> Bench:
+    bench = waiting(spec=spec(witness=WITNESS))
+    bench.pass_time(LEASE_S)
+    bench.command(Command.PRIM, force=True)
+    bench.run_all()
+    assert bench.shown == (ALONE, READY)
+    return bench
