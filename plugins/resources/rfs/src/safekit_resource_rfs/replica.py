@@ -12,6 +12,7 @@ from safekit_resource_rfs import beneath, local, syscalls
 from safekit_resource_rfs.aside import Aside
 from safekit_resource_rfs.beneath import Beneath
 from safekit_resource_rfs.changes import (
+    RESYNC_SLOTS,
     SLOTS,
     Allocate,
     Bind,
@@ -101,7 +102,7 @@ class Replica(Survey):
         return fd
 
     def _hold(self, slot: int, fd: int) -> None:
-        if not 0 < slot < SLOTS:
+        if not 0 < slot < SLOTS + RESYNC_SLOTS:
             os.close(fd)
             raise OSError(errno.EINVAL, f"slot {slot} is out of range")
         if slot in self._slots:
