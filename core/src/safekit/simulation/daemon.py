@@ -228,7 +228,7 @@ class Daemon(Process):
             self.host.deliver(partial(self.host.run, order, until_s))
 
     def _take_share(self, order: TakeShare) -> None:
-        self.machine.watch.share_ordered(self.machine)
+        self.machine.watch.farm.share_ordered(self.machine)
         if self.host is None:
             self.submit(events.HostLost(MODULE, "the host cannot be reached"))
         else:

@@ -222,7 +222,7 @@ class History:
         """Each bucket is served by one node, in proportion to the weights."""
         quotas = buckets.quotas({name: m.weight for name, m in zip(self.machines, modules, strict=True)})
         served = {name: machine.serves.bit_count() for name, machine in self.machines.items()}
-        return served == quotas and not self.watch.served_twice()
+        return served == quotas and not self.watch.farm.served_twice()
 
 
 def run_history(seed: int, *, witness: bool = True, trace: bool = False) -> Outcome:

@@ -108,13 +108,13 @@ class Machine:
 
     def accept(self, buckets: int) -> None:
         before, self.accepted = self.serves, buckets
-        self.watch.serves_more(self, self.serves & ~before)
+        self.watch.farm.serves_more(self, self.serves & ~before)
 
     def extend_lease(self, until_s: float) -> None:
         """The kernel's: it outlives whoever gave it."""
         before = self.serves
         self._lease_until_s = max(self._lease_until_s, until_s)
-        self.watch.serves_more(self, self.serves & ~before)
+        self.watch.farm.serves_more(self, self.serves & ~before)
 
     # power and processes
 

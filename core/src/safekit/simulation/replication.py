@@ -68,7 +68,7 @@ class Replication:
     def stand_alone(self, order: RunPipeline) -> None:
         data = self._data
         data.epoch, data.paired, data.may_pair = order.epoch, False, False
-        data.periods |= {self._machine.watch.ledger.begin()}
+        data.periods |= {self._machine.watch.ledger.begin(counts=self._machine.watch.is_sole(self._machine))}
         self.tell()
 
     def pair(self) -> None:
@@ -138,10 +138,19 @@ class Ledger:
         self._count = 0
         self._required: frozenset[int] = frozenset()
 
-    def begin(self) -> int:
+    def begin(self, *, counts: bool) -> int:
+        """A period; one of a primary that another may run beside counts only when the two have met."""
         self._count += 1
-        self._required |= {self._count}
+        if counts:
+            self._required |= {self._count}
         return self._count
+
+    def confirm(self, data: Data) -> None:
+        self._required |= data.periods
+
+    def diverge(self, one: Data, other: Data) -> None:
+        """Both run, and may: what only one of them has may end as a version that is kept aside."""
+        self._required -= one.periods ^ other.periods
 
     def keep_aside(self, periods: frozenset[int]) -> None:
         """Those of a loser, when both ran."""

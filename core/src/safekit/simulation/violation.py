@@ -8,6 +8,7 @@ from enum import StrEnum
 class Promise(StrEnum):
     ONE_PRIMARY = "one primary"
     PRIMARIES_PART = "two primaries part"
+    ONE_STOPS = "of two primaries one stops"
     LOSER_IS_RIGHT = "who stops in favour of another is right"
     SILENCE_IS_REAL = "silence is real"
     WORD_IS_NEW = "a word is not believed after a sleep"

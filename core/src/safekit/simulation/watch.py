@@ -11,9 +11,9 @@ from safekit.engine import events, right
 from safekit.engine.actions import Action, Explain, Phase, RunPipeline
 from safekit.engine.module import Module
 from safekit.engine.reports import ModuleState
-from safekit.engine.share import ALL
 from safekit.engine.spec import IsolationPolicy, Kind
 from safekit.simulation.chronicle import Chronicle
+from safekit.simulation.farm_watch import FarmWatch
 from safekit.simulation.host import STARTS, STOPS
 from safekit.simulation.replication import Ledger
 from safekit.simulation.scenario import MODULE, Scenario
@@ -40,18 +40,11 @@ class Watch:
         self.both_s = 0.0
         """For how long both were primary, in all."""
         self._both_since_s: float | None = None
-        self._apart: dict[str, set[str]] = {}
-        """With whom each node was not in contact when it decided on its share."""
-        self._parted_s: dict[frozenset[str], float] = {}
-        """When one of two nodes last lost the other, or heard it again."""
-        self._able_before: frozenset[str] = frozenset()
-        self._served_s = 0.0
-        """When every bucket was last served by somebody, or those who could serve changed."""
-        self._once_s = 0.0
-        """When every bucket of a farm was last served by one node at most."""
+        self.farm = FarmWatch(self)
         self._decided: dict[str, tuple[str, float]] = {}
         """How and when each node decided last to be primary."""
         self._tenures: dict[str, Tenure] = {}
+        self._lost_s: dict[str, float] = {}  # when each decided last to stop in favour of another
         self.ledger = Ledger()
         self._must_stop: set[str] = set()
         self._chosen: set[str] = set()
@@ -98,11 +91,12 @@ class Watch:
         if self.chronicle is not None:
             self.chronicle.explained(self.schedule.now_s, daemon.machine.name, said)
         if said.rule in {"peer-lost", "peer-heard"}:
-            self._parted_s[frozenset({daemon.machine.name, said.decision.split()[0]})] = self.schedule.now_s
+            self.farm.parted(daemon.machine.name, said.decision.split()[0])
         if said.rule == "peer-lost":
             self._silence_was_real(daemon, said.decision.split()[0])
         if said.rule == "two-primaries" and said.after.startswith("WAIT") and not said.before.startswith("WAIT"):
             self._somebody_else_runs(daemon.machine)
+            self._lost_s[daemon.machine.name] = self.schedule.now_s
 
     def _somebody_else_runs(self, machine: Machine) -> None:
         """Who stops in favour of another knows that the other runs, or ran a moment ago."""
@@ -110,6 +104,10 @@ class Watch:
         others = [other for other in self.machines.values() if other is not machine]
         if not any(other.primary or max(other.primary_until_s, other.meant_until_s) > lately_s for other in others):
             self.violated(Promise.LOSER_IS_RIGHT, f"{machine.name} stops in favour of a node that runs nothing")
+        for other in others:
+            self.ledger.keep_aside(machine.data.periods - other.data.periods)
+            if self._both_since_s is not None and self._lost_s.get(other.name, -math.inf) >= self._both_since_s:
+                self.violated(Promise.ONE_STOPS, f"{machine.name} and {other.name} stop in favour of each other")
 
     def _silence_was_real(self, daemon: Daemon, peer: str) -> None:
         machine = daemon.machine
@@ -271,49 +269,6 @@ class Watch:
             self.both_s += self.schedule.now_s - self._both_since_s
             self._both_since_s = None
 
-    def share_ordered(self, machine: Machine) -> None:
-        self._apart[machine.name] = self._out_of_contact(machine)
-
-    def serves_more(self, machine: Machine, buckets: int) -> None:
-        """Nobody with whom it was in contact serves them, nor anybody who has been dead or frozen for the loss time."""
-        if not buckets or self.scenario.clocks_stand:
-            return
-        self.note(machine.name, f"serves {machine.serves.bit_count()} buckets, {buckets.bit_count()} of them anew")
-        apart = self._out_of_contact(machine) | self._apart.get(machine.name, set())
-        if self.schedule.now_s - machine.woke_s < 0.9 * self.scenario.least_lost_after_s:
-            apart = set()  # what it knows is from before its sleep
-        for other in self.machines.values():
-            twice = other.serves & buckets if other is not machine else 0
-            if twice and (other.name not in apart or other.still_for_s > 0.87 * self.scenario.lost_after_s):
-                self.violated(
-                    Promise.ONE_SERVER,
-                    f"{machine.name} serves {twice.bit_count()} buckets that {other.name} serves too",
-                )
-
-    def _out_of_contact(self, machine: Machine) -> set[str]:
-        """The nodes that have lost it, or that it has lost, or did so lately: neither can know what the other does."""
-        found = set()
-        lately_s = self.schedule.now_s - 2 * self.scenario.lost_after_s
-        for other in self.machines.values():
-            parted = self._parted_s.get(frozenset({machine.name, other.name}), -math.inf) > lately_s
-            if other is not machine and (parted or not (_hears(machine, other) and _hears(other, machine))):
-                found.add(other.name)
-        return found
-
-    def served_twice(self) -> int:
-        """How many buckets are served by several nodes."""
-        seen = twice = 0
-        for machine in self.machines.values():
-            twice |= seen & machine.serves
-            seen |= machine.serves
-        return twice.bit_count()
-
-    def unserved(self) -> int:
-        served = 0
-        for machine in self.machines.values():
-            served |= machine.serves
-        return (ALL & ~served).bit_count()
-
     def runs_elsewhere(self, machine: Machine) -> bool:
         return any(other.primary for other in self.machines.values() if other is not machine)
 
@@ -330,6 +285,7 @@ class Watch:
         if self.scenario.clocks_stand and self._has_witness:
             return
         hows = {self._tenures[name].excuse for name in running if name in self._tenures}
+        self.ledger.diverge(*(self.machines[name].data for name in running[:2]))
         allowed = {CHOSEN} if self._safety else {CHOSEN, UNHEARD}
         if not hows & allowed:
             told = ", ".join(f"{name} ({self._tenures[name].excuse})" for name in running if name in self._tenures)
@@ -337,7 +293,8 @@ class Watch:
 
     def _look(self) -> None:
         self.schedule.after(LOOK_S, partial(self._look))
-        self._look_at_farm()
+        if self.scenario.module.kind is Kind.FARM:
+            self.farm.look()
         if self._both_since_s is not None:
             since_s = max(self._both_since_s, self.quiet_since_s)
             bound_s = 3 * self.scenario.lost_after_s + 8 * self.scenario.phase_s + 3.0
@@ -350,31 +307,13 @@ class Watch:
         elif self._in_contact():
             for name, tenure in self._tenures.items():
                 if self.machines[name].primary:
+                    self.ledger.confirm(self.machines[name].data)
                     tenure.met_s = min(tenure.met_s, self.schedule.now_s)
 
-    def _look_at_farm(self) -> None:
-        able = self._able()
-        if able != self._able_before or not able or not self.unserved():
-            self._able_before, self._served_s = able, self.schedule.now_s
-        bound_s = 4 * self.scenario.lost_after_s + 2.0
-        if self.schedule.now_s - max(self._served_s, self.quiet_since_s) > bound_s:
-            self.violated(
-                Promise.SERVED, f"{self.unserved()} buckets are served by nobody though {', '.join(sorted(able))} could"
-            )
-        if not self.served_twice():
-            self._once_s = self.schedule.now_s
-        since_s = max(self._once_s, self.quiet_since_s)
-        if self.schedule.now_s - since_s > bound_s:
-            self.violated(Promise.ONE_SERVER, f"{self.served_twice()} buckets have been served twice without any fault")
-
-    def _able(self) -> frozenset[str]:
-        """The nodes of a farm that could serve clients."""
-        if self.scenario.module.kind is not Kind.FARM:
-            return frozenset()
-        modules = {name: m.daemon.node.modules[MODULE] for name, m in self.machines.items() if m.daemon is not None}
-        return frozenset(
-            name for name, m in modules.items() if m.steady and m.state is ModuleState.UP and m.weight and m.wanted
-        )
+    def is_sole(self, machine: Machine) -> bool:
+        """No other may be primary beside it."""
+        tenure = self._tenures.get(machine.name)
+        return tenure is not None and tenure.excuse in {HEARD, GRANTED}
 
     def _in_contact(self) -> bool:
         for machine in self.machines.values():
@@ -383,10 +322,3 @@ class Watch:
             if not all(peer.alive for peer in machine.daemon.node.membership.peers.values()):
                 return False
         return True
-
-
-def _hears(machine: Machine, other: Machine) -> bool:
-    if machine.daemon is None:
-        return False
-    known = machine.daemon.node.membership.peers.get(other.name)
-    return known is not None and known.alive
