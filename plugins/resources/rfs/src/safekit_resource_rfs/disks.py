@@ -14,11 +14,10 @@ class Disks:
     """Answers when all have it, or at the first error. What comes from two threads is counted by a list, whose pop is
     atomic."""
 
-    __slots__ = ("_failed", "_payload", "_request", "_waiting")
+    __slots__ = ("_failed", "_request", "_waiting")
 
-    def __init__(self, request: Request, payload: bytes, count: int) -> None:
+    def __init__(self, request: Request, count: int) -> None:
         self._request = request
-        self._payload = payload
         self._waiting = list(range(count))
         self._failed = False
 
@@ -44,7 +43,7 @@ class Disks:
 
     def _succeed(self) -> None:
         if self._waiting.pop() == 0 and not self._failed:
-            self._request.reply(self._payload)
+            self._request.reply()
 
     def _fail(self, number: int) -> None:
         self._failed = True

@@ -23,6 +23,7 @@ from safekit_resource_rfs.changes import (
     Write,
 )
 from safekit_resource_rfs.disks import Disks
+from safekit_resource_rfs.exclusion import NOTHING, Exclusion
 from safekit_resource_rfs.fuse import protocol
 from safekit_resource_rfs.fuse.protocol import Opcode, SetAttr
 from safekit_resource_rfs.fuse.session import Request
@@ -39,8 +40,10 @@ _CLOCK_REALTIME_COARSE: Final = 5
 class Filesystem(Naming):
     """The real directory as the kernel sees it while this node is primary."""
 
-    def __init__(self, root_fd: int, recorder: Recorder, pool: Executor, first_id: int) -> None:
-        tree = Tree(root_fd, first_id)
+    def __init__(
+        self, root_fd: int, recorder: Recorder, pool: Executor, first_id: int, exclusion: Exclusion = NOTHING
+    ) -> None:
+        tree = Tree(root_fd, first_id, exclusion)
         super().__init__(tree, Recording(tree, recorder), pool)
         self._recorder = recorder
         self.handlers |= {
@@ -81,10 +84,12 @@ class Filesystem(Naming):
     # Data
 
     def write(self, request: Request) -> None:
-        _, offset, size, flags, _, open_flags, _ = protocol.WRITE_IN.unpack_from(request.body)
+        _, offset, size, flags, _, _, _ = protocol.WRITE_IN.unpack_from(request.body)
         node = self.named(request.node_id)
         recording = self._recording
         recording.touch_data(node, offset, size)
+        if flags & protocol.WRITE_KILL_SUIDGID:
+            recording.touch_attributes(node)
         if not node.slot:
             recording.path(node)
         data = request.body[protocol.WRITE_IN.size : protocol.WRITE_IN.size + size]
@@ -92,27 +97,24 @@ class Filesystem(Naming):
         payload = protocol.WRITE_OUT.pack(written, 0)
         if flags & protocol.WRITE_KILL_SUIDGID:
             self._kill_set_id(node)
-        if node.parent is None:
+        if not recording.is_recorded(node):
             request.reply(payload)
             return
         change = Write(recording.slot(node), offset, bytes(data[:written]))
         if not node.is_dirty:
             recording.defer_times(node)
-        if open_flags & os.O_DSYNC and open_flags & os.O_DIRECT:
-            recording.note(change)
-            self._sync(request, node, data_only=not open_flags & os.O_SYNC & ~os.O_DSYNC, payload=payload)
-        else:
-            recording.finish(request, change, payload)
+        recording.finish(request, change, payload)
 
     def allocate(self, request: Request) -> None:
         _, offset, length, mode, _ = protocol.FALLOCATE_IN.unpack_from(request.body)
         node = self.named(request.node_id)
         self._recording.touch_data(node, offset, length)
+        self._recording.touch_attributes(node)
         self._recording.path(node)
         syscalls.fallocate(self._tree.open(node), mode, offset, length)
         if request.uid:
             self._kill_set_id(node)
-        if node.parent is None:
+        if not self._recording.is_recorded(node):
             request.reply()
             return
         self._recording.defer_times(node)
@@ -128,31 +130,28 @@ class Filesystem(Naming):
 
     def sync(self, request: Request) -> None:
         _, flags, _ = protocol.FSYNC_IN.unpack_from(request.body)
-        self._sync(request, self.named(request.node_id), data_only=bool(flags & protocol.FSYNC_DATA_ONLY))
-
-    def _sync(self, request: Request, node: Node, *, data_only: bool, payload: bytes = b"") -> None:
+        node, data_only = self.named(request.node_id), bool(flags & protocol.FSYNC_DATA_ONLY)
         if not data_only:
             self._recording.flush_time(node)
         peer = None
-        if node.parent is not None and node.is_regular:
-            self._recording.path(node)
+        if node.is_regular and self._recording.path(node) is not None:
             peer = self._recorder.synced(Sync(self._recording.slot(node), data_only))
-        self._await_disks(request, os.fdatasync if data_only else os.fsync, self._tree.open(node), peer, payload)
+        self._await_disks(request, os.fdatasync if data_only else os.fsync, self._tree.open(node), peer)
 
     def sync_directory(self, request: Request) -> None:
         directory = self._tree.directory(request.node_id)
         self._recording.flush_time(directory)
         path = self._recording.path(directory)
         peer = None if path is None else self._recorder.synced(SyncDirectory(path))
-        self._await_disks(request, os.fsync, self._tree.open(directory), peer, b"")
+        self._await_disks(request, os.fsync, self._tree.open(directory), peer)
 
     def _await_disks(
-        self, request: Request, call: Callable[[int], None], fd: int, peer: Awaitable[None] | None, payload: bytes
+        self, request: Request, call: Callable[[int], None], fd: int, peer: Awaitable[None] | None
     ) -> None:
         """Answer when the own disk has it and the peer's."""
         request.is_interruptible = True
         request.hold()
-        disks = Disks(request, payload, 1 if peer is None else 2)
+        disks = Disks(request, 1 if peer is None else 2)
         if peer is not None:
             asyncio.ensure_future(peer).add_done_callback(disks.heard)
         self._pool.submit(disks.wait, call, os.dup(fd))
@@ -184,7 +183,7 @@ class Filesystem(Naming):
         os.ftruncate(self._tree.open(node), size)
         if kill:
             self._kill_set_id(node)
-        if node.parent is not None:
+        if self._recording.is_recorded(node):
             changes.append(Resize(self._recording.slot(node), size))
             self._recording.defer_times(node)
 

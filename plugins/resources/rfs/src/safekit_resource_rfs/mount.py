@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ParamSpec
 
 from safekit_resource_rfs.cover import NOTICE_NAME, Cover
+from safekit_resource_rfs.exclusion import NOTHING, Exclusion
 from safekit_resource_rfs.filesystem import Filesystem
 from safekit_resource_rfs.fuse import mounting
 from safekit_resource_rfs.fuse.protocol import MAX_WRITE_BYTES, ROOT_ID
@@ -26,18 +27,36 @@ class Mount:
     """Made by `open`; all methods are for the thread of the event loop. The pool must not be shared with what can wait
     for this mount."""
 
-    def __init__(self, directory: Path, root_fd: int, device_fd: int, pool: Executor, *, is_writeback: bool) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        root_fd: int,
+        device_fd: int,
+        pool: Executor,
+        *,
+        is_writeback: bool,
+        exclusion: Exclusion,
+    ) -> None:
         self.directory = directory
         self.root_fd = root_fd
         """The real directory, below the mount. Closed by `close`."""
         self._pool = pool
+        self._exclusion = exclusion
         self._next_id = ROOT_ID + 1
         self._filesystem: Filesystem | None = None
         self._cover = Cover(root_fd, b"", self._take_id())
         self._session = Session(device_fd, self._cover.handlers, is_writeback=is_writeback)
 
     @classmethod
-    async def open(cls, directory: Path, notice: bytes, pool: Executor, *, is_writeback: bool = False) -> Mount:
+    async def open(
+        cls,
+        directory: Path,
+        notice: bytes,
+        pool: Executor,
+        *,
+        is_writeback: bool = False,
+        exclusion: Exclusion = NOTHING,
+    ) -> Mount:
         """Detach what a killed data path left, and mount the cover. `notice` is the text of README.safekit."""
         await asyncio.get_running_loop().run_in_executor(pool, mounting.detach_dead, directory)
         _allow_descriptors()
@@ -47,7 +66,7 @@ class Mount:
         except BaseException:
             os.close(root_fd)
             raise
-        mount = cls(directory, root_fd, device_fd, pool, is_writeback=is_writeback)
+        mount = cls(directory, root_fd, device_fd, pool, is_writeback=is_writeback, exclusion=exclusion)
         mount._cover_with(notice)
         await mount._session.started
         await mount._run(mounting.set_readahead, directory, MAX_WRITE_BYTES)
@@ -60,7 +79,7 @@ class Mount:
     async def serve(self, recorder: Recorder) -> None:
         """Show the real directory. The replica must not modify it from now on."""
         covered = self._cover.notice_id
-        self._filesystem = Filesystem(self.root_fd, recorder, self._pool, self._next_id)
+        self._filesystem = Filesystem(self.root_fd, recorder, self._pool, self._next_id, self._exclusion)
         self._session.handlers = self._filesystem.handlers
         await self._run(self._forget, [(ROOT_ID, [NOTICE_NAME]), (covered, [])])
 

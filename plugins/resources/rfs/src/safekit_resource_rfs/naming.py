@@ -63,7 +63,7 @@ class Naming(Reading):
         status, entry = self._complete(request, parent, name, mode, lambda: os.unlink(name, dir_fd=directory_fd))
         node = parent.children[name]
         self._tree.adopt(node, fd)
-        slot = self._recording.take_slot(node)
+        slot = 0 if node.is_excluded else self._recording.take_slot(node)
         change = MakeFile(path, slot, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
         self._recording.finish(request, change, entry)
 
@@ -131,11 +131,12 @@ class Naming(Reading):
         (old_id,) = protocol.LINK_IN.unpack_from(request.body)
         name = bytes(request.body[protocol.LINK_IN.size : -1])
         node = self.named(old_id)
-        existing = self._recording.path(node)
-        if existing is None or node.parent is None:
+        if node.parent is None:
             raise error(errno.ENOENT)
+        existing = self._recording.path_in(node.parent, node.name)
         parent = self._tree.directory(request.node_id)
         path = self._new_path(parent, name)
+        self._require_alike(node, existing, path)
         self._recording.touch_names([(node, parent)], parent, node.parent)
         directory_fd = self._tree.open(parent)
         old_fd = self._tree.open(node.parent)
@@ -199,6 +200,9 @@ class Naming(Reading):
         old_name, new_name = bytes(names[:-1]).split(b"\0")
         old, new = self._tree.directory(request.node_id), self._tree.directory(new_id)
         change = Rename(self._new_path(old, old_name), self._new_path(new, new_name), flags)
+        self._require_alike(old.children.get(old_name), change.old, change.new)
+        if flags & syscalls.RENAME_EXCHANGE:
+            self._require_alike(new.children.get(new_name), change.new, change.old)
         moved = [(old.children.get(old_name), new)]
         if flags & syscalls.RENAME_EXCHANGE:
             moved.append((new.children.get(new_name), old))
@@ -215,6 +219,18 @@ class Naming(Reading):
             self._move((old, old_name), (new, new_name))
         self._recording.defer_times(old, new)
         self._recording.finish(request, change)
+
+    def _require_alike(self, node: Node | None, old: bytes, new: bytes) -> None:
+        """OSError EXDEV, upon which mv(1) copies, where a new name would change what is replicated."""
+        exclusion = self._tree.exclusion
+        if not exclusion:
+            return
+        is_excluded = exclusion.holds(old)
+        below = isinstance(node, Directory) and not is_excluded
+        if exclusion.holds(new) != is_excluded or (
+            below and (exclusion.reaches_below(old) or exclusion.reaches_below(new))
+        ):
+            raise error(errno.EXDEV)
 
     def _move(self, source: tuple[Directory, bytes], target: tuple[Directory, bytes]) -> None:
         self._lose_name(*target)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from safekit_resource_rfs import local, syscalls
-from safekit_resource_rfs.changes import MAX_PATH_BYTES, SLOTS, Bind, Change, SetAttributes, Unbind
+from safekit_resource_rfs.changes import MAX_PATH_BYTES, SLOTS, Bind, Change, Rename, SetAttributes, Unbind
 from safekit_resource_rfs.fuse.session import Request, Wait
 from safekit_resource_rfs.marks import WHOLE, ZONE_BYTES, Place
 from safekit_resource_rfs.recorder import Recorder
@@ -49,27 +49,29 @@ class Recording:
             raise Wait(waiting)
 
     def touch_entries(self, *directories: Directory) -> None:
-        self.touch(*[self._place(directory) for directory in directories])
+        self.touch(*[self._place(directory) for directory in directories if not directory.is_excluded])
 
     def touch_names(self, moved: Sequence[tuple[Node | None, Directory]], *directories: Directory) -> None:
         """Before nodes get names in other directories: all of each is marked there."""
-        places = [self._place(directory) for directory in dict.fromkeys(directories)]
+        places = [self._place(directory) for directory in dict.fromkeys(directories) if not directory.is_excluded]
         for node, target in moved:
+            if node is None or node.is_excluded:
+                continue
             if isinstance(node, Directory):
                 places.append(Place(self._handle(node), 0, WHOLE))
-            elif node is not None:
+            else:
                 places.append(Place(self._handle(target), node.inode, WHOLE))
         self.touch(*places)
 
     def touch_attributes(self, node: Node) -> None:
         """Those of the node itself: they stand in the directory that has it, the root's in the root."""
         directory = node.parent or (node if isinstance(node, Directory) else None)
-        if directory is not None:
+        if directory is not None and not node.is_excluded:
             self.touch(self._place(directory))
 
     def touch_data(self, node: Node, offset: int, length: int) -> None:
         """A negative length: to the end of whatever is there."""
-        if node.parent is None:
+        if node.parent is None or node.is_excluded:
             return
         handle = self._handle(node.parent)
         first, last = offset // ZONE_BYTES, (offset + max(length, 1) - 1) // ZONE_BYTES
@@ -89,8 +91,8 @@ class Recording:
         return directory.handle
 
     def path(self, node: Node) -> bytes | None:
-        """OSError ENAMETOOLONG when it has become longer than a change can say."""
-        return self._limited(self._tree.path(node))
+        """None: nothing is recorded of it. OSError ENAMETOOLONG when it has become longer than a change can say."""
+        return None if node.is_excluded else self._limited(self._tree.path(node))
 
     def path_in(self, directory: Directory, name: bytes) -> bytes:
         parent = self._tree.path(directory)
@@ -108,19 +110,32 @@ class Recording:
 
     # After
 
+    @staticmethod
+    def is_recorded(node: Node) -> bool:
+        return node.parent is not None and not node.is_excluded
+
     def note(self, change: Change) -> None:
         """A change that is not the last of its request."""
         self._recorder.record(change, None)
 
     def finish(self, request: Request, change: Change, payload: bytes = b"") -> None:
         """The last change: the request is answered when the recorder says so."""
-        if self._recorder.record(change, partial(request.reply, payload)):
+        if self._drops(change) or self._recorder.record(change, partial(request.reply, payload)):
             request.reply(payload)
         else:
             request.hold()
 
+    def _drops(self, change: Change) -> bool:
+        """Whether its name is not replicated. Of nodes that are not, nothing else is told."""
+        if not self._tree.exclusion:
+            return False
+        path = change.old if isinstance(change, Rename) else getattr(change, "path", b"")
+        return self._tree.exclusion.holds(path)
+
     def cover(self, node: Node) -> None:
         """It was just made."""
+        if node.is_excluded:
+            return
         if isinstance(node, Directory):
             self._recorder.cover(self._place(node))
         elif node.is_regular and node.parent is not None:
@@ -219,7 +234,7 @@ class Recording:
 
     def _record_time(self, node: Node) -> None:
         path = self._tree.path(node)
-        if path is None or len(path) > MAX_PATH_BYTES:
+        if path is None or len(path) > MAX_PATH_BYTES or node.is_excluded:
             return
         self.touch_attributes(node)
         self.note(SetAttributes(path, mtime_ns=self.status(node).st_mtime_ns))

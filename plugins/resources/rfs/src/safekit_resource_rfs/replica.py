@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from safekit_resource_rfs import beneath, local, syscalls
@@ -33,6 +35,7 @@ from safekit_resource_rfs.changes import (
     Unbind,
     Write,
 )
+from safekit_resource_rfs.exclusion import NOTHING, Exclusion
 from safekit_resource_rfs.survey import Survey
 
 __all__ = ["Aside", "Replica"]
@@ -44,8 +47,8 @@ _SPECIAL: Final = frozenset({stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_I
 class Replica(Survey):
     """All methods raise OSError: EINVAL for what no primary would send. `apply` and `sync` are for one thread."""
 
-    def __init__(self, root_fd: int, aside: Aside | None = None) -> None:
-        super().__init__(root_fd)
+    def __init__(self, root_fd: int, aside: Aside | None = None, exclusion: Exclusion = NOTHING) -> None:
+        super().__init__(root_fd, exclusion)
         self._aside = aside
         self._beneath = Beneath(root_fd)
         self._slots: dict[int, int] = {}
@@ -169,17 +172,30 @@ class Replica(Survey):
     def _remove(self, change: Remove) -> None:
         directory_fd, name = self._beneath.name(change.path)
         if change.is_directory:
-            os.rmdir(name, dir_fd=directory_fd)
             self._beneath.forget(change.path)
+            self._without_excluded(change.path, lambda: os.rmdir(name, dir_fd=directory_fd))
         else:
             os.unlink(name, dir_fd=directory_fd)
 
     def _rename(self, change: Rename) -> None:
         old_fd, old = self._beneath.name(change.old)
         new_fd, new = self._beneath.name(change.new)
-        syscalls.rename(old_fd, old, new_fd, new, change.flags)
+        self._without_excluded(change.new, lambda: syscalls.rename(old_fd, old, new_fd, new, change.flags))
         self._beneath.forget(change.old)
         self._beneath.forget(change.new)
+
+    def _without_excluded(self, path: bytes, act: Callable[[], None]) -> None:
+        """What only this node has in a directory, as it is excluded, does not keep the directory."""
+        try:
+            act()
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not self._exclusion:
+                raise
+            top = Path(f"/proc/self/fd/{self._root_fd}", os.fsdecode(path))
+            for entry in list(top.iterdir()):
+                if self._exclusion.holds(path + b"/" + os.fsencode(entry.name)):
+                    _remove_all(entry)
+            act()
 
     # Attributes
 
@@ -206,6 +222,13 @@ def _own(place: tuple[int, bytes], change: MakeFile | MakeDirectory | MakeNode) 
     found = local.own(*place, mode, change.uid, change.gid)
     if stat.S_IMODE(found.st_mode) != mode:
         local.set_mode(*place, mode)
+
+
+def _remove_all(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _call_and_close(call: Callable[[int], None], fd: int) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 
 from safekit_resource_rfs import beneath, local, syscalls
 from safekit_resource_rfs.changes import Entry
+from safekit_resource_rfs.exclusion import NOTHING, Exclusion
 
 _READ_BYTES: Final = 1 << 20
 
@@ -18,18 +19,22 @@ _READ_BYTES: Final = 1 << 20
 class Survey:
     """From any thread. All methods raise OSError; no symbolic link is followed, and what is reserved is not shown."""
 
-    def __init__(self, root_fd: int) -> None:
+    def __init__(self, root_fd: int, exclusion: Exclusion = NOTHING) -> None:
         self._root_fd = root_fd
+        self._exclusion = exclusion
 
     def entry_names(self, path: bytes) -> list[bytes]:
-        """In no order."""
+        """In no order; without what is excluded."""
         fd = self._open_directory(path)
         try:
             with os.scandir(fd) as entries:
                 names = [os.fsencode(entry.name) for entry in entries]
         finally:
             os.close(fd)
-        return [name for name in names if path or name != local.RESERVED]
+        return [name for name in names if not self._is_hidden(path, name)]
+
+    def _is_hidden(self, path: bytes, name: bytes) -> bool:
+        return (not path and name == local.RESERVED) or self._exclusion.holds(path + b"/" + name if path else name)
 
     def entry(self, path: bytes) -> Entry:
         """Of this one path; its name is the last component, empty for the root."""

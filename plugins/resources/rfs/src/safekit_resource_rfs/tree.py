@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from typing import Final
 
+from safekit_resource_rfs.exclusion import Exclusion
 from safekit_resource_rfs.fuse.protocol import ROOT_ID
 from safekit_resource_rfs.syscalls import DirectoryEntry
 
@@ -25,6 +26,7 @@ class Node:
         "inode",
         "is_astray",
         "is_dirty",
+        "is_excluded",
         "is_recent",
         "kind",
         "links",
@@ -50,6 +52,8 @@ class Node:
         self.slot = 0
         self.is_astray = False
         """It has names, but none that is known."""
+        self.is_excluded = False
+        """None of its names is replicated."""
         self.is_dirty = False
         """Its time of modification is to be recorded."""
 
@@ -75,9 +79,10 @@ class Directory(Node):
 class Tree:
     """Not for several threads. Ids are never used twice."""
 
-    def __init__(self, root_fd: int, first_id: int) -> None:
+    def __init__(self, root_fd: int, first_id: int, exclusion: Exclusion) -> None:
         status = os.fstat(root_fd)
         self.device = status.st_dev
+        self.exclusion = exclusion
         self.root = Directory(ROOT_ID, status.st_ino)
         self.root.lookups = 1
         self.root.fd = root_fd
@@ -129,9 +134,27 @@ class Tree:
         if node.parent is None:
             node.parent, node.name, node.is_astray = parent, name, False
             self._epoch += isinstance(node, Directory)
+            node.is_excluded = self._excludes(parent, name)
         else:
             node.links = node.links or set()
             node.links.add((parent, name))
+            if node.is_excluded and not self._excludes(parent, name):
+                self._prefer(node, parent, name)
+
+    def _excludes(self, parent: Directory, name: bytes) -> bool:
+        if not self.exclusion:
+            return False
+        path = self._directory_path(parent)
+        return bool(path is not None and self.exclusion.holds(path + b"/" + name if path else name))
+
+    @staticmethod
+    def _prefer(node: Node, parent: Directory, name: bytes) -> None:
+        """Call it by a name that is replicated."""
+        assert node.parent is not None
+        assert node.links is not None
+        node.links.discard((parent, name))
+        node.links.add((node.parent, node.name))
+        node.parent, node.name, node.is_excluded = parent, name, False
 
     def detach(self, parent: Directory, name: bytes) -> Node | None:
         """The name is gone. What had it and is not known to the kernel either is forgotten."""
@@ -139,8 +162,12 @@ class Tree:
         if node is None:
             return None
         if node.parent is parent and node.name == name:
-            node.parent, node.name = node.links.pop() if node.links else (None, b"")
+            node.parent, node.name = None, b""
             self._epoch += isinstance(node, Directory)
+            for link in sorted(node.links or (), key=lambda link: self._excludes(*link))[:1]:
+                node.links = (node.links or set()) - {link}
+                node.parent, node.name = link
+                node.is_excluded = self._excludes(*link)
         elif node.links:
             node.links.discard((parent, name))
         return node

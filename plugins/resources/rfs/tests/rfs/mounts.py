@@ -19,7 +19,7 @@ MNT_DETACH = 2
 
 
 class Served:
-    def __init__(self, place: Path, kind: str, cache: str) -> None:
+    def __init__(self, place: Path, kind: str, cache: str, exclude: str = "") -> None:
         self.directory = place / "mounted"
         """Where applications work."""
         self.second = place / "second"
@@ -28,7 +28,7 @@ class Served:
             with contextlib.suppress(FileExistsError):
                 directory.mkdir()
         second = str(self.second) if kind != "local" else ""
-        command = [sys.executable, str(SERVING), str(self.directory), second, kind, cache]
+        command = [sys.executable, str(SERVING), str(self.directory), second, kind, cache, exclude]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.real = Path(f"/proc/{self.process.pid}/fd/{self._answer()}")
         """The real directory, below the mount."""
@@ -66,8 +66,10 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(place: Path, *, kind: str = "mirror", cache: str = "through", covered: bool = False) -> Iterator[Served]:
-    mounted = Served(place, kind, cache)
+def served(
+    place: Path, *, kind: str = "mirror", cache: str = "through", covered: bool = False, exclude: str = ""
+) -> Iterator[Served]:
+    mounted = Served(place, kind, cache, exclude)
     try:
         if not covered:
             mounted.tell("serve")

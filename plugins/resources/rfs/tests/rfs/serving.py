@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from safekit_resource_rfs.changes import Change, Sync, SyncDirectory
+from safekit_resource_rfs.exclusion import Exclusion
 from safekit_resource_rfs.marks import Place
 from safekit_resource_rfs.mount import Mount
 from safekit_resource_rfs.replica import Replica
@@ -131,11 +132,13 @@ class Server:
         return None
 
 
-async def main(directory: str, second: str, kind: str, is_writeback: bool) -> None:
+async def main(directory: str, second: str, kind: str, cache: str, exclude: str) -> None:
     pool = ThreadPoolExecutor(4)
+    exclusion = Exclusion(filter(None, exclude.split(",")))
     replica_fd = os.open(second, os.O_RDONLY | os.O_DIRECTORY) if second else -1
-    recorder = RECORDERS[kind](Replica(replica_fd)) if second else LocalRecorder()
-    mount = await Mount.open(Path(directory), b"the data are on the other node\n", pool, is_writeback=is_writeback)
+    recorder = RECORDERS[kind](Replica(replica_fd, exclusion=exclusion)) if second else LocalRecorder()
+    notice, is_writeback = b"the data are on the other node\n", cache == "writeback"
+    mount = await Mount.open(Path(directory), notice, pool, is_writeback=is_writeback, exclusion=exclusion)
     server = Server(mount, recorder)
     loop = asyncio.get_running_loop()
     lines = asyncio.StreamReader()
@@ -152,4 +155,4 @@ async def main(directory: str, second: str, kind: str, is_writeback: bool) -> No
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4] == "writeback"))
+    asyncio.run(main(*sys.argv[1:]))
