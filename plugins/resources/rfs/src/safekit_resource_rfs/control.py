@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 from safekit_sdk import ConfigError, PeerError, SafekitError
 
+_LOG: Final = logging.getLogger(__name__)
 SOCKET: Final = "control"
 MAX_LINE_BYTES: Final = 1 << 20
 MAX_CONNECTIONS: Final = 32
@@ -84,8 +86,9 @@ class ControlServer:
             return {"error": error.message, "hint": error.hint}
         except OSError as error:
             return {"error": f"{request.get('do')}: {error.strerror or error}", "hint": ""}
-        except (KeyError, TypeError, ValueError) as error:
-            return {"error": f"the request is not understood: {error!r}", "hint": ""}
+        except Exception as error:  # the top loop's door: whoever asked is told, and the data path goes on
+            _LOG.exception("request %s failed", request.get("do"))
+            return {"error": f"{request.get('do')}: {error!r}", "hint": "this is a defect of safekit; please report it"}
 
     async def _tell(self, writer: asyncio.StreamWriter) -> None:
         async for status in self._watch():

@@ -19,6 +19,7 @@ from safekit_resource_rfs import compare, effects, wire
 from safekit_resource_rfs.changes import Entry
 from safekit_resource_rfs.compare import Local, Pages
 from safekit_resource_rfs.disk import sync_filesystem
+from safekit_resource_rfs.inquiring import Decoder, Inquirer, Inquiry, Respondent, encode
 from safekit_resource_rfs.marks import Marks
 from safekit_resource_rfs.receiver import Receiver
 from safekit_resource_rfs.sender import Sender
@@ -72,7 +73,7 @@ class Performer:
         self._outstanding = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
-        self._decoder = wire.Decoder(from_primary=isinstance(machine, Receiver))
+        self._decoder = Decoder(from_primary=isinstance(machine, Receiver))
         self.link: Link | None = None
         self._timer: asyncio.TimerHandle | None = self._loop.call_later(self._tick_s, self._tick)
         self.handlers: dict[type, Callable[[Any], None]] = {
@@ -143,7 +144,7 @@ class Performer:
         """A new connection; an older one is given up, as it is of the same node."""
         self.part("the other node connected again")
         self.link = link
-        self._decoder = wire.Decoder(from_primary=isinstance(self._base, Receiver))
+        self._decoder = Decoder(from_primary=isinstance(self._base, Receiver))
         link.received = self._receive
         link.lost = self.part
         self._base.connected(self._loop.time())
@@ -151,7 +152,7 @@ class Performer:
         link.start()
 
     def take(self, message: Any) -> None:
-        """Give a message to the machine."""
+        """Give a message to the machine, or to who asked beside it."""
         raise NotImplementedError
 
     def _receive(self, data: bytes) -> None:
@@ -261,6 +262,7 @@ class Sending(Performer):
     def __init__(self, machine: Sender, forget_slots: Callable[[], None], **others: Any) -> None:
         super().__init__(machine, **others)
         self.machine = machine
+        self.inquirer = Inquirer()
         self._waiting: list[asyncio.Future[None]] = []
         self.handlers |= {
             effects.Release: self._release,
@@ -274,7 +276,14 @@ class Sending(Performer):
         }
 
     def take(self, message: Any) -> None:
-        self.machine.received(message, self._loop.time())
+        if isinstance(message, Inquiry):
+            self.inquirer.take(message.content)
+        else:
+            self.machine.received(message, self._loop.time())
+
+    def part(self, reason: str) -> None:
+        super().part(reason)
+        self.inquirer.end()
 
     def _release(self, effect: effects.Release) -> None:
         for token in effect.tokens:
@@ -342,6 +351,7 @@ class Receiving(Performer):
         self.machine = machine
         self._replica = replica
         self._pages = Pages(replica)
+        self._respondent = Respondent(replica)
         self.handlers |= {
             effects.Apply: self._apply,
             effects.StartSync: self._start_sync,
@@ -351,7 +361,10 @@ class Receiving(Performer):
         }
 
     def take(self, message: Any) -> None:
-        self.machine.received(message, self._loop.time())
+        if not isinstance(message, Inquiry):
+            self.machine.received(message, self._loop.time())
+        elif self.link:
+            self.link.send(encode(self._respondent.answer(message.content)))
 
     def _list(self, effect: effects.ListHere) -> None:
         def then(found: tuple[Sequence[Entry], bool] | None, failure: OSError | None) -> None:

@@ -71,6 +71,8 @@ class Primary:
         await self.performer.quiet()
         if self.sender.state is State.IDLE:
             raise ConfigError("this node cannot become primary for its data", hint="see `safekit rfs status`")
+        if not alone:
+            self.pair()
         await self._mount.serve(self)
 
     async def stand_alone(self, epoch: int) -> None:

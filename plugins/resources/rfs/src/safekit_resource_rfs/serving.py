@@ -20,6 +20,7 @@ from safekit_resource_rfs.mount import Mount
 from safekit_resource_rfs.performing import Means
 from safekit_resource_rfs.replica import Replica
 from safekit_resource_rfs.roles import DISK_THREADS, Primary, Secondary, a_pool
+from safekit_resource_rfs.sender import State
 from safekit_resource_rfs.settings import Settings
 from safekit_resource_rfs.storage import Storage
 from safekit_resource_rfs.transport import Dialer, Link, Listener
@@ -66,7 +67,7 @@ class DataPath:
             self.identity,
             self.config.listen,
             self.config.port,
-            lambda: self.primary is not None,
+            self._is_serving,
             self._join,
             self.config.timeout.seconds,
         )
@@ -212,6 +213,9 @@ class DataPath:
         os.close(self.root_fd)
 
     # The connection
+
+    def _is_serving(self) -> bool:
+        return self.primary is not None and self.primary.sender.state is not State.IDLE
 
     def _join(self, link: Link) -> None:
         role = self.primary or self.secondary

@@ -19,7 +19,7 @@ from safekit_sdk import Peer, SafekitError, Transition
 from safekit_sdk.process import Family
 from safekit_sdk.testing import RecordingContext, a_context
 
-PATIENCE_S = 30.0
+PATIENCE_S = 12.0
 
 
 async def until(condition: Callable[[], Any], what: str = "", patience_s: float = PATIENCE_S) -> None:
