@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -148,11 +149,12 @@ class Daemon(Process):
     def _commit(self) -> None:
         while self._pending and not self._saving:
             node, durable, actions = self._pending.popleft()
-            if durable is None:
+            if durable is None and not self._trouble:
                 self._perform_all(node, actions, saved=True)
             else:
                 self._saving, self._committing_s = True, self.machine.local_s()
-                self.later(self.machine.save_delay_s(), partial(self._saved, node, durable, actions))
+                work = partial(self._saved, node, durable or engine.durable(node), actions)
+                self.later(self.machine.save_delay_s(), work)
 
     def _saved(self, node: engine.NodeState, durable: engine.Durable, actions: tuple[Action, ...]) -> None:
         self._saving = False
@@ -178,7 +180,7 @@ class Daemon(Process):
             self.later(SAVE_AGAIN_S, self._save_again)
 
     def _perform_all(self, node: engine.NodeState, actions: tuple[Action, ...], *, saved: bool) -> None:
-        self.published = engine.reports(node)
+        self.published = engine.reports(node) if saved else self._unsaved(node)
         self.machine.watch.published(self)
         for action in actions:
             if not _takes_up(action):
@@ -189,6 +191,11 @@ class Daemon(Process):
                 self._refuse(action, "the right to run ended while the decision was recorded")
             else:
                 self._perform(action)
+
+    def _unsaved(self, node: engine.NodeState) -> tuple[tuple[str, ModuleReport], ...]:
+        noted = {name: report.alone_epoch for name, report in self.published}
+        reports = engine.reports(node)
+        return tuple((name, replace(r, alone_epoch=min(r.alone_epoch, noted.get(name, 0)))) for name, r in reports)
 
     def _ends(self) -> engine.Limits:
         return dict(engine.rights(self.node)).get(MODULE, engine.Limits())

@@ -192,6 +192,9 @@ class Watch:
             machine.meant_until_s = min(machine.meant_until_s, self.schedule.now_s)
         if report is not None and report.farm is not None and machine.served_lately & ~report.farm.held:
             self.violated(Promise.SAID_IS_TRUE, f"{machine.name} accepts buckets and does not say so")
+        noted = max((facts.alone_epoch for facts in machine.disk.modules), default=0) if machine.disk else 0
+        if report is not None and report.alone_epoch > noted:
+            self.violated(Promise.DISK_FIRST, f"{machine.name} says who stood alone, and has not noted it")
         if report is not None and machine.primary and not report.active:
             self.violated(Promise.SAID_IS_TRUE, f"{machine.name} says that nothing of the primary runs, and it does")
 
