@@ -50,7 +50,7 @@ class FileCopy(Job):
         self._zones = zones
         self._size = here.size
         self._left: deque[int] | range = range(0)
-        self._is_settling = False
+        self._has_begun = self._is_settling = False
         self.slot = 0
         self._comparing: dict[int, dict[str, Sequence[bytes]]] = {}
         self._touched: set[int] = set()
@@ -101,6 +101,7 @@ class FileCopy(Job):
         for slot in stream.live_slots.bound_to(path):
             stream.put(Bind(slot, path))
         count = -(-here.size // ZONE_BYTES)
+        self._has_begun = True
         self._left = range(count) if self._zones is None else deque(sorted(z for z in self._zones if z < count))
         self.pump()
 
@@ -111,7 +112,7 @@ class FileCopy(Job):
             self._reading = (self._reading[0], True)
 
     def pump(self) -> None:
-        while not self.is_over and self._desk.may_copy:
+        while self._has_begun and not self.is_over and self._desk.may_copy:
             if self._reading is not None:
                 return
             if self._blocks:
@@ -190,7 +191,7 @@ class FileCopy(Job):
             at = start + len(data)
 
     def _finish_when_through(self) -> None:
-        if self._left or self._is_settling:
+        if self._left or self._is_settling or not self._has_begun:
             return
         self._is_settling = True
         there = self._there.xattrs if self._there is not None else b""

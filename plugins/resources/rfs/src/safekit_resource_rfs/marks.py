@@ -15,6 +15,8 @@ from typing import Final
 
 ZONE_BYTES: Final = 4 << 20
 WHOLE: Final = -1
+ATTRIBUTES: Final = -2
+LOST: Final = -3
 MAX_ZONES: Final = 1024
 """Of one file; more: all of it is marked."""
 MAX_PLACES: Final = 200_000
@@ -33,7 +35,9 @@ class Place:
     inode: int = 0
     """Of the file whose data change. 0: the directory's entries and their attributes."""
     zone: int = 0
-    """Index of ZONE_BYTES; WHOLE: all of the file, or, without an inode, all beneath the directory."""
+    """Index of ZONE_BYTES; WHOLE: all of the file, or, without an inode, all beneath the directory. ATTRIBUTES: only
+    those, of the file, or, without an inode, of the directory itself (times that are recorded late). LOST: this name of
+    the file goes, and it has others: what is marked of it could not be found any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,29 +60,33 @@ class MarkedDirectory:
     """Zones by inode; None: all of the file."""
 
     def holds(self, inode: int, zone: int) -> bool:
-        if self.deep or not inode:
-            return self.deep or (self.entries and zone != WHOLE)
+        if self.deep:
+            return True
+        if not inode:
+            return zone == ATTRIBUTES or (self.entries and zone != WHOLE)
+        if zone == ATTRIBUTES:
+            return self.entries or inode in self.files
         zones = self.files.get(inode, ())
         return zones is None or zone in zones
 
     def add(self, inode: int, zone: int, since_ns: int) -> None:
         self.since_ns = min(self.since_ns, since_ns)
         if not inode:
-            self.entries = True
+            self.entries = self.entries or zone != ATTRIBUTES
             self.deep = self.deep or zone == WHOLE
             return
         zones = self.files.setdefault(inode, set())
-        if zones is None:
+        if zones is None or zone == ATTRIBUTES:
             return
         zones.add(zone)
         if zone == WHOLE or len(zones) > MAX_ZONES:
             self.files[inode] = None
 
     def places(self) -> Iterator[Place]:
-        if self.entries:
-            yield Place(self.handle, 0, WHOLE if self.deep else 0)
+        yield Place(self.handle, 0, WHOLE if self.deep else 0 if self.entries else ATTRIBUTES)
         for inode, zones in self.files.items():
-            yield from (Place(self.handle, inode, zone) for zone in sorted(zones if zones is not None else (WHOLE,)))
+            listed = (WHOLE,) if zones is None else sorted(zones) or (ATTRIBUTES,)
+            yield from (Place(self.handle, inode, zone) for zone in listed)
 
 
 @dataclass(slots=True)
@@ -111,6 +119,16 @@ class Layer:
                 directory = self.directories[place.directory] = MarkedDirectory(place.directory, mark.since_ns)
             directory.add(place.inode, place.zone, mark.since_ns)
             self.count += 1
+
+    def knows(self, place: Place) -> bool:
+        directory = self.directories.get(place.directory)
+        return directory is not None and directory.files.get(place.inode, set()) != set()
+
+    def is_whole_elsewhere(self, place: Place) -> bool:
+        return any(
+            each.handle != place.directory and each.files.get(place.inode, ()) is None
+            for each in self.directories.values()
+        )
 
     def marks(self) -> Iterator[Mark]:
         if self.floor_ns is not None:
@@ -154,7 +172,9 @@ class Marks:
         ready = now_ns >= self.latest_ns - SLACK_NS or self._lower(now_ns)
         self.latest_ns = max(self.latest_ns, now_ns)
         for place in places:
-            if not (self.new.holds(place) or self._covered.holds(place)) and not self._renew(place, now_ns):
+            if place.zone == LOST:
+                ready = self._lose(place) and ready
+            elif not (self.new.holds(place) or self._covered.holds(place)) and not self._renew(place, now_ns):
                 self._want(place, now_ns)
                 ready = False
         return ready
@@ -165,6 +185,16 @@ class Marks:
             return False
         self.new.add(Mark(now_ns, place))
         return True
+
+    def _lose(self, place: Place) -> bool:
+        """Everything has to be compared, if the file is marked by this name alone."""
+        layers = (self.old, self.new)
+        if any(layer.everything for layer in layers) or not any(layer.knows(place) for layer in layers):
+            return True
+        if any(layer.is_whole_elsewhere(place) for layer in layers):
+            return True
+        self._wanted[Mark(0, None, True)] = None
+        return False
 
     def _want(self, place: Place, now_ns: int) -> None:
         if place in self._wanted_places:

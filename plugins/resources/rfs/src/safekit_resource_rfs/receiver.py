@@ -118,6 +118,10 @@ class Receiver:
         return self._state.value
 
     @property
+    def marks(self) -> Marks:
+        return self._log.marks
+
+    @property
     def is_paired(self) -> bool:
         return self._stage is Stage.PAIRED
 

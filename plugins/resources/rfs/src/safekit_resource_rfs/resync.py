@@ -22,7 +22,7 @@ from safekit_resource_rfs.desk import Answer, Desk, Progress, Stream
 from safekit_resource_rfs.effects import Effect, EntriesHere, NamesHere
 from safekit_resource_rfs.fields import refuse
 from safekit_resource_rfs.links import Bond, Links
-from safekit_resource_rfs.marks import Place
+from safekit_resource_rfs.marks import ATTRIBUTES, LOST, Place
 from safekit_resource_rfs.messages import MAX_NAMES, List, Marked
 from safekit_resource_rfs.slots import moved
 from safekit_resource_rfs.worktree import Job, Listing, Node, WorkTree, Zones
@@ -78,6 +78,8 @@ class Resync:
         """Inodes with live changes: that size and time differ says nothing about them."""
         self._renames: list[Rename] | None = []
         """While marks are looked for."""
+        self._loses = False
+        """The next change takes a name of a file that has others."""
         self._settling = 0
         self._protecting = 0
         self._protected: set[int] = set()
@@ -140,8 +142,11 @@ class Resync:
 
     def touch(self, places: Iterable[Place]) -> None:
         """Before a live change."""
+        self._loses = False
         for place in places:
-            if not place.inode:
+            if place.zone == LOST:
+                self._loses = True
+            if not place.inode or place.zone in (LOST, ATTRIBUTES):
                 continue
             if len(self._written) < MAX_WRITTEN:
                 self._written.add(place.inode)
@@ -180,10 +185,10 @@ class Resync:
             self.tree.add_everything()
 
     def _widen(self, path: bytes) -> None:
-        """A name goes while the file that it meant, and that has others, is being copied: these are looked for."""
-        for job in (*self._running, *self._waiting):
-            if job.links > 1 and not job.is_over and join(job.node.path, job.name) == path:
-                self.tree.add_everything()
+        """A name goes while the file that it meant has others, and differs perhaps: these are looked for."""
+        loses, self._loses = self._loses, False
+        if loses and (self._renames is not None or self.tree.is_pending(path)):
+            self.tree.add_everything()
 
     def missed(self, change: Change, error: int, later: Sequence[Change]) -> None:
         """The secondary could not apply it. `later`: what followed in the stream since."""

@@ -179,6 +179,19 @@ class Sender:
         return self._state.value
 
     @property
+    def role(self) -> Role:
+        return self._role
+
+    @property
+    def is_calm(self) -> bool:
+        """Nothing is on its way to the secondary."""
+        return self._window.is_empty and self._checkpoint is None
+
+    @property
+    def marks(self) -> Marks:
+        return self._log.marks
+
+    @property
     def state(self) -> State:
         if self._role is Role.IDLE:
             return State.IDLE

@@ -152,6 +152,7 @@ class WorkTree:
         node = self.node(marked.path)
         node.entries = node.entries or marked.entries or marked.deep
         node.deep = node.deep or marked.deep
+        node.changed = True
         if here:
             node.since_here = min(node.since_here, marked.since_ns)
         else:
@@ -240,6 +241,11 @@ class WorkTree:
             node = node.children.get(name) if node is not None else None
         return node
 
+    def is_pending(self, path: bytes) -> bool:
+        """Whether the entry may differ still."""
+        node, pending = self._find(path)
+        return pending or (node is not None and split(path)[1] in node.files)
+
     def touched(self, path: bytes) -> None:
         """A live change gave or took the name."""
         directory, name = split(path)
@@ -249,8 +255,7 @@ class WorkTree:
 
     def linked(self, path: bytes, existing: bytes) -> None:
         self.touched(path)
-        node, pending = self._find(existing)
-        if pending or (node is not None and split(existing)[1] in node.files):
+        if self.is_pending(existing):
             self.add(path)
 
     def removed(self, path: bytes) -> None:

@@ -1,0 +1,128 @@
+"""What goes wrong in a history, and what must hold at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from safekit_resource_rfs.sender import Sender, State
+
+from .application_model import Violation
+from .machine_model import Machine, Variant
+from .world_model import SHIPPED, Cluster
+
+FAULTS_S = 6.0
+MAX_HEAL_S = 40.0
+
+
+class Faults:
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.random: Random = cluster.random
+        kinds: list[Callable[[], None]] = [self._kill, self._kill, self._lose_power, self._lose_power, self._cut]
+        kinds += [self._cut, self._silence, self._both_lose_power, self._network_down, cluster.swap, cluster.swap]
+        if self.random.random() < 0.3:
+            kinds += [cluster.force, cluster.force, self._lose_power]
+        self._kinds = kinds
+
+    def go_on(self) -> None:
+        cluster = self.cluster
+        if cluster.faults_end:
+            return
+        self.random.choice(self._kinds)()
+        cluster.later(self.random.choice((0.01, 0.05, 0.3, 0.8)), self.go_on)
+
+    def _some(self) -> Machine:
+        return self.random.choice(self.cluster.machines)
+
+    def _kill(self) -> None:
+        machine = self._some()
+        if machine.process is not None:
+            self.cluster.note(f"fault: the data path of {machine.name} is killed")
+            machine.kill()
+
+    def _lose_power(self) -> None:
+        self._off(self._some())
+
+    def _off(self, machine: Machine) -> None:
+        if not machine.is_on:
+            return
+        self.cluster.note(f"fault: {machine.name} loses power")
+        machine.lose_power()
+        self.cluster.later(self.random.choice((0.05, 0.5, 1.5)), lambda: self._on(machine))
+
+    def _on(self, machine: Machine) -> None:
+        self.cluster.note(f"{machine.name} is on again")
+        machine.is_on = True
+
+    def _both_lose_power(self) -> None:
+        for machine in self.cluster.machines:
+            self._off(machine)
+
+    def _cut(self) -> None:
+        process = self.cluster.machines[0].process
+        if process is not None and process.connection is not None:
+            self.cluster.note("fault: the connection is cut")
+            process.connection.cut()
+
+    def _silence(self) -> None:
+        process = self.cluster.machines[0].process
+        if process is not None and process.connection is not None:
+            self.cluster.note("fault: the connection is silent")
+            process.connection.is_silent = True
+
+    def _network_down(self) -> None:
+        self.cluster.note("fault: the network is down")
+        self.cluster.network_is_up = False
+        self._cut()
+        self.cluster.later(self.random.choice((0.1, 1.5)), self._network_up)
+
+    def _network_up(self) -> None:
+        self.cluster.network_is_up = True
+
+
+def run_seed(seed: int, variant: Variant = SHIPPED) -> Cluster:
+    """Violation, with the history, when something did not hold."""
+    cluster = Cluster(seed, variant)
+    try:
+        cluster.begin()
+        cluster.run(cluster.random.choice((0.2, 1.5)))
+        cluster.later(0.0, Faults(cluster).go_on)
+        cluster.run(cluster.now_s + FAULTS_S)
+        _heal(cluster)
+    except Exception as error:
+        history = "\n".join(cluster.notes)
+        raise Violation(f"seed {seed}, mode {cluster.history.mode}, {variant.name}: {error!r}\n{history}") from error
+    return cluster
+
+
+def _heal(cluster: Cluster) -> None:
+    cluster.faults_end = True
+    cluster.note("faults end")
+    cluster.run(cluster.now_s + 2.0)
+    cluster.is_busy = False
+    deadline_s = cluster.now_s + MAX_HEAL_S
+    while not _is_calm(cluster):
+        if cluster.now_s > deadline_s:
+            raise Violation("both nodes are there, and are not paired")
+        cluster.run(cluster.now_s + 0.2)
+    for machine in cluster.machines:
+        if not machine.is_on:
+            raise Violation(f"{machine.name} is off")
+    a, b = (machine.files.fingerprint(times=True) for machine in cluster.machines)
+    if a != b:
+        only = [(one, other) for one, other in zip(a, b, strict=False) if one != other][:3]
+        missing = sorted({each[0] for each in a} ^ {each[0] for each in b})
+        raise Violation(f"both nodes are paired, and differ: {only} {missing}")
+
+
+def _is_calm(cluster: Cluster) -> bool:
+    primary = cluster.primary
+    if primary is None or primary.process is None or cluster.promoting or not cluster.network_is_up:
+        return False
+    sender = primary.process.core
+    assert isinstance(sender, Sender)
+    application = cluster.application
+    if application is None or application._dirty or application._waiting:
+        return False
+    return sender.state is State.PAIRED and sender.is_calm

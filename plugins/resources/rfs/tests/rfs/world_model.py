@@ -1,0 +1,305 @@
+"""Two nodes, a network and an engine, all simple models, around the shipped sender and receiver; faults at any time.
+
+The engine lets one node be primary, and asks of a node that takes over what the real one asks: that its data are up to
+date, and that no newer epoch stood alone."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+from random import Random
+from typing import Any
+
+from safekit_resource_rfs import effects
+from safekit_resource_rfs.generations import Standing, is_trusted
+from safekit_resource_rfs.receiver import Receiver
+from safekit_resource_rfs.sender import Limits, Mode, Role, Sender, State
+
+from .application_model import Application, History, Violation
+from .machine_model import Connection, Machine, Process, Variant, marks_of, start
+
+LIMITS = Limits(window_changes=40, window_bytes=1 << 20, timeout_s=0.5, stall_s=2.0, checkpoint_s=0.4)
+SHIPPED = Variant()
+HOLD_S = 0.8
+LOSS_S = 0.3
+NEVER_S = 1e9
+
+
+class Cluster:
+    def __init__(self, seed: int, variant: Variant = SHIPPED) -> None:
+        self.random = Random(seed)
+        self.variant = variant
+        self.now_s = 0.0
+        self.notes: list[str] = []
+        self.history = History(self.random.choice(("write", "write", "ordered", "writeback")))
+        self.machines = [Machine(self, "A", 0.0), Machine(self, "B", self.random.choice((0.0, -50.0, 3000.0)))]
+        self.network_is_up = True
+        self.epoch = 0
+        self.alone_epoch = 0
+        self.alone_owner: Machine | None = None
+        self.primary: Machine | None = None
+        self.promoting = False
+        self.application: Application | None = None
+        self.is_busy = True
+        self.faults_end = False
+        self._ids = count(1)
+        self._order = count()
+        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._connection: Connection | None = None
+        self._alone_since_s = NEVER_S
+        self._dead_since_s = NEVER_S
+        self._expected_aside: list[tuple[bytes, Any]] = []
+        self.first_sync = False
+
+    # time
+
+    def later(self, delay_s: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._queue, (self.now_s + delay_s, next(self._order), action))
+
+    def run(self, until_s: float) -> None:
+        while self._queue and self._queue[0][0] <= until_s:
+            self.now_s, _, action = heapq.heappop(self._queue)
+            action()
+        self.now_s = until_s
+
+    def note(self, text: str) -> None:
+        self.notes.append(f"{self.now_s:8.4f} {text}")
+
+    def new_id(self) -> str:
+        return f"{next(self._ids):032x}"
+
+    def machine(self, process: Process) -> Machine:
+        return process.machine
+
+    def other(self, machine: Machine) -> Machine:
+        return self.machines[1 - self.machines.index(machine)]
+
+    # the engine
+
+    def begin(self) -> None:
+        self._promote(self.machines[0], alone=True)
+        self._engine()
+        self._tick()
+        self._work()
+
+    def _engine(self) -> None:
+        self.later(0.04, self._engine)
+        for machine in self.machines:
+            is_primary = machine is self.primary
+            if machine.is_on and machine.process is None and not is_primary and not machine.writes:
+                self._start_secondary(machine)
+        self._resolve_doubt()
+        if self.primary is None:
+            self._choose()
+        elif not self.promoting:
+            self._watch(self.primary)
+        self._connect()
+
+    def _resolve_doubt(self) -> None:
+        if self.primary is not None or not self.network_is_up or not all(each.is_on for each in self.machines):
+            return
+        for machine in self.machines:
+            other = self.other(machine).durable
+            prefer = machine is self.machines[0]
+            if not machine.writes and is_trusted(machine.durable, other, prefer_own=prefer):
+                self.note(f"{machine.name} is trusted: the other node has no more")
+                machine.durable = replace(machine.durable, doubt=False)
+                self._restart_secondary(machine)
+
+    def _restart_secondary(self, machine: Machine) -> None:
+        machine.kill()
+        self._start_secondary(machine)
+
+    def _is_fit(self, machine: Machine) -> bool:
+        durable = machine.durable
+        newest = durable.generation.epoch >= self.alone_epoch or self.alone_owner is machine
+        return machine.is_on and not machine.writes and durable.standing is Standing.UP and newest
+
+    def _choose(self) -> None:
+        fit = [machine for machine in self.machines if self._is_fit(machine)]
+        if fit:
+            chosen = self.random.choice(fit)
+            self._promote(chosen, alone=not chosen.durable.paired or self.random.random() < 0.7)
+
+    def _watch(self, primary: Machine) -> None:
+        process = primary.process
+        if process is None:
+            self._dead_since_s = min(self._dead_since_s, self.now_s)
+            if self.now_s - self._dead_since_s > LOSS_S:
+                self._dead_since_s = NEVER_S
+                self.primary = None
+                self.note(f"{primary.name} is no longer primary: it is dead")
+            return
+        self._dead_since_s = NEVER_S
+        sender = process.core
+        assert isinstance(sender, Sender)
+        if sender.is_connected and self.random.random() < 0.2:
+            sender.pair()
+            process.pump()
+        if sender.state is not State.HOLDING:
+            self._alone_since_s = self.now_s
+        elif self.now_s - self._alone_since_s > HOLD_S:
+            self._alone_since_s = self.now_s
+            self._stand_alone(primary, sender)
+
+    def _claim(self, machine: Machine) -> None:
+        """Durable at the witness: the other node will not take over with what it has."""
+        self.epoch += 1
+        self.alone_epoch, self.alone_owner = self.epoch, machine
+
+    def _stand_alone(self, machine: Machine, sender: Sender) -> None:
+        self._claim(machine)
+        self.note(f"{machine.name} is told to stand alone, epoch {self.epoch}")
+        sender.stand_alone(self.epoch, self.new_id())
+        if machine.process is not None:
+            machine.process.pump()
+
+    def _promote(self, machine: Machine, *, alone: bool, force: bool = False) -> None:
+        self.primary, self.promoting = machine, True
+        if machine.process is not None:
+            machine.kill()
+        if alone:
+            self._claim(machine)
+        else:
+            self.epoch += 1
+        self.note(f"{machine.name} becomes primary, epoch {self.epoch}{', alone' if alone else ''}")
+        self._open(machine)
+        stream = self.new_id()
+        core = self.variant.sender(machine.durable, marks_of(machine), Mode(self.history.mode), stream, LIMITS)
+        process = start(machine, core)
+        if not self._was_checked(force):
+            self._check_take_over(machine)
+        core.promote(self.epoch, self.new_id(), alone=alone)
+        process.pump()
+
+    def _was_checked(self, force: bool) -> bool:
+        return force or not self.history.prints
+
+    def _open(self, machine: Machine) -> None:
+        durable = machine.open()
+        if self.variant.trusts_reboot:
+            machine.durable = replace(durable, doubt=False)
+
+    def _check_take_over(self, machine: Machine) -> None:
+        self.history.check_synced(machine.files, machine.name)
+        length = None
+        if not machine.lost_memory:
+            length = self.history.check_exact(machine.files, machine.name)
+        self.history.restart(machine.files, length)
+
+    def reported(self, process: Process, report: effects.Report) -> None:
+        machine = process.machine
+        if report.event == "promoted":
+            self.promoting = False
+            self._alone_since_s = self.now_s
+            if self.application is not None:
+                self.application.is_over = True
+            self.application = Application(process, self.history, self.random, self.note)
+        elif report.event == "paired" and isinstance(process.core, Receiver):
+            machine.lost_memory = False
+            self._check_aside(machine)
+        elif report.event == "behind":
+            self._expect_aside(machine)
+        elif report.event == "demoted" and machine is self.primary:
+            self._swapped(machine)
+        elif report.event == "alone":
+            machine.lost_memory = False
+
+    def _start_secondary(self, machine: Machine) -> None:
+        self._open(machine)
+        core = self.variant.receiver(machine.durable, marks_of(machine), self.new_id(), LIMITS)
+        start(machine, core).pump()
+
+    def _connect(self) -> None:
+        if self.primary is None or self.promoting or not self.network_is_up:
+            return
+        primary, secondary = self.primary.process, self.other(self.primary).process
+        if primary is None or secondary is None or primary.connection or secondary.connection:
+            return
+        assert isinstance(primary.core, Sender)
+        if primary.core.role is Role.PRIMARY and self.random.random() < 0.6:
+            self._connection = Connection(self, primary, secondary, self._carry)
+
+    def _carry(self, process: Process, message: Any) -> None:
+        process.core.received(message, self.now_s)
+        process.pump()
+
+    def swap(self) -> None:
+        process = self.primary.process if self.primary is not None else None
+        if process is None or self.promoting or not isinstance(process.core, Sender):
+            return
+        if process.core.state is State.PAIRED and not self.faults_end:
+            self.note(f"swap: {process.machine.name} is told to stop")
+            process.core.demote()
+            process.pump()
+
+    def _swapped(self, machine: Machine) -> None:
+        """It runs in the demoted process: what follows does not."""
+        self.later(0.0, lambda: self._hand_over(machine))
+
+    def _hand_over(self, machine: Machine) -> None:
+        if self.primary is not machine:
+            return
+        other = self.other(machine)
+        machine.kill()
+        if self._is_fit(other):
+            self._promote(other, alone=False)
+        else:
+            self.primary = None
+
+    # what goes on
+
+    def _tick(self) -> None:
+        self.later(0.1, self._tick)
+        for machine in self.machines:
+            if machine.process is not None:
+                machine.process.core.tick(self.now_s)
+                machine.process.pump()
+
+    def _work(self) -> None:
+        self.later(self.random.choice((0.002, 0.01, 0.03)), self._work)
+        application = self.application
+        if application is None or application.is_over or not application.process.is_alive:
+            return
+        if self.random.random() < 0.15:
+            application.record_times()
+        if self.is_busy:
+            application.step()
+
+    # kept aside
+
+    def _expect_aside(self, machine: Machine) -> None:
+        files = machine.files
+        process = self.primary.process if self.primary is not None else None
+        if process is None or not getattr(process.core, "_aside", False):
+            self._expected_aside = []
+            return
+        found = [(path, number) for path, number in files.walk() if files.inodes[number].is_file]
+        self._expected_aside = [(path, files.content(number)) for path, number in found]
+        files.aside.clear()
+        files._asided.clear()
+
+    def _check_aside(self, machine: Machine) -> None:
+        files = machine.files
+        kept = set(files.aside)
+        for path, content in self._expected_aside:
+            now = next((files.content(number) for at, number in files.walk() if at == path), None)
+            if now != content and (path, content) not in kept:
+                raise Violation(f"{path!r} of {machine.name} was overwritten, and is not kept aside")
+        self._expected_aside = []
+        files._asided.clear()
+
+    def force(self) -> None:
+        """An operator makes the secondary primary while the primary is dead: both may have moved on."""
+        if self.primary is None or self.primary.process is not None or self.promoting:
+            return
+        other = self.other(self.primary)
+        if not other.is_on or other.writes or other.process is None or not other.durable.generation.id:
+            return
+        self.note(f"force: {other.name}")
+        self._promote(other, alone=True, force=True)
+        self.history.prints.append(other.files.fingerprint())
+        self.history.promises.clear()
+        self.history.acknowledged = len(self.history.prints)
