@@ -39,6 +39,7 @@ class Process:
         self._teller = Teller(path)
         self._one_at_a_time = asyncio.Lock()
         self._ended = asyncio.Event()
+        self._is_stopped = False
         self._control = ControlServer(path.settings.run_dir, self._perform, self._teller.watch)
         self._words: dict[str, Callable[[Request], Awaitable[None]]] = {
             "promote": lambda asked: path.promote(int(asked["epoch"]), alone=bool(asked["alone"])),
@@ -72,10 +73,16 @@ class Process:
             await self._control.close()
 
     def _terminate(self) -> None:
-        self._ending = asyncio.get_running_loop().create_task(self.stop(force=True))
+        self._ending = asyncio.get_running_loop().create_task(self._end())
+
+    async def _end(self) -> None:
+        async with self._one_at_a_time:
+            if not self._is_stopped:
+                await self.stop(force=True)
 
     async def stop(self, *, force: bool) -> None:
         await self._path.stop(force=force)
+        self._is_stopped = True
         # the answer to who asked goes out first
         asyncio.get_running_loop().call_later(0.05, self._ended.set)
 

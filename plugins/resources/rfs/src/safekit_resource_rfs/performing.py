@@ -9,6 +9,7 @@ import asyncio
 import errno
 import logging
 import os
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -400,7 +401,10 @@ class Receiving(Performer):
 
 def _entries(local: Local, path: bytes, names: Sequence[bytes]) -> list[Entry]:
     """Of the directory under an empty name, and of those names that exist."""
-    found = [replace(local.entry(path), name=b"")]
+    own = replace(local.entry(path), name=b"")
+    if not stat.S_ISDIR(own.mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    found = [own]
     for name in names:
         try:
             found.append(local.entry(compare.join(path, name)))

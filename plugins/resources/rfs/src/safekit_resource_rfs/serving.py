@@ -14,6 +14,7 @@ from typing import Final
 from safekit_resource_rfs import kept, plan
 from safekit_resource_rfs.disk import sync_filesystem
 from safekit_resource_rfs.generations import Durable
+from safekit_resource_rfs.leftovers import clear_dead
 from safekit_resource_rfs.keys import Identity, read_place, write_place
 from safekit_resource_rfs.marks import Marks
 from safekit_resource_rfs.mount import Mount
@@ -31,6 +32,8 @@ SETTLE_S: Final = 10.0
 """What a graceful demotion waits for the other node to have everything."""
 FORCED_SETTLE_S: Final = 0.5
 PRUNE_S: Final = 3600.0
+LOOK_S: Final = 10.0
+"""What a look at a mount may take, that nobody may answer for."""
 CONSENT: Final = "may-overwrite"
 """A file in the state directory: the operator said that what is here may be overwritten."""
 
@@ -90,6 +93,7 @@ class DataPath:
         durable, log = storage.load()
         durable = durable.opened(_boot_id())
         storage.store(durable)
+        await asyncio.wait_for(asyncio.to_thread(clear_dead, directory), LOOK_S)
         mount = await Mount.open(directory, _notice(""), a_pool(4, "mount"), is_writeback=is_writeback)
         try:
             plan.claim(mount.root_fd, directory, settings.module, settings.name)
@@ -103,6 +107,10 @@ class DataPath:
         role = self.primary or self.secondary
         assert role
         return role.durable
+
+    @property
+    def _consent(self) -> Path:
+        return self.settings.state_dir / CONSENT
 
     @property
     def place(self) -> str:
@@ -249,10 +257,8 @@ class DataPath:
 
     def _why_not(self) -> str:
         """A directory that was never synchronised and has content may be the wrong one."""
-        consent = self.settings.state_dir / CONSENT
-        may = self.config.first_sync == "overwrite" or consent.exists() or self.durable.generation.id
+        may = self.config.first_sync == "overwrite" or self._consent.exists() or self.durable.generation.id
         if may or not self._has_content():
-            consent.touch(mode=0o600)  # a first synchronisation that was broken off has content
             return ""
         return (
             f"{self.config.directory} of this node was never synchronised and is not empty; look at it, then "
@@ -278,7 +284,7 @@ class DataPath:
         return []
 
     async def allow_overwriting(self) -> None:
-        (self.settings.state_dir / CONSENT).touch(mode=0o600)
+        self._consent.touch(mode=0o600)
         self._dial()
         self.changed()
 
@@ -292,6 +298,8 @@ class DataPath:
         self.last_event = text
         if event == "demoted":
             self._demoted.set()
+        elif event == "behind":
+            self._consent.touch(mode=0o600)  # a first synchronisation that is broken off leaves content
         elif event in ("disk-failed", "store-failed"):
             self.failure = text
         self.changed()

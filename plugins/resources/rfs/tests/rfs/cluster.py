@@ -44,7 +44,7 @@ class Node:
         given = {"name": "data", "directory": str(self.directory), "listen": ["127.0.0.1"], "timeout": "3s", **settings}
         self.config = RfsConfig.model_validate(given)
         self.context: RecordingContext = a_context(place, node=f"node{number}", name="data", module=_module(place))
-        self.epoch = 0
+        self.is_primary = False
 
     def resource(self, before: str = "", after: str = "", epoch: int = 0) -> RfsResource:
         """A new instance, as after a restart of the host."""
@@ -58,15 +58,18 @@ class Node:
 
     async def start(self) -> None:
         await self.resource().start()
+        self.is_primary = False
 
     async def stop(self, *, force: bool = False) -> None:
         await self.resource().stop(force)
 
     async def promote(self, epoch: int, after: str = "ALONE") -> None:
         await self.resource("WAIT", after, epoch).promote()
+        self.is_primary = True
 
     async def demote(self, *, force: bool = False) -> None:
         await self.resource("PRIM", "SECOND").demote(force)
+        self.is_primary = False
 
     async def pair(self, epoch: int = 0) -> None:
         await self.resource("ALONE", "PRIM", epoch).pair()

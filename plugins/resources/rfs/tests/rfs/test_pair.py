@@ -33,10 +33,10 @@ def read(place: str) -> str:
 
 
 async def equal(one: Node, two: Node) -> None:
-    """Both real directories, after both are stopped."""
-    await one.stop()
-    await two.stop()
-    assert differences(one.directory, two.directory) == []
+    """Both real directories, after both are stopped, the primary first."""
+    for node in sorted((one, two), key=lambda node: node.is_primary, reverse=True):
+        await node.stop()
+    assert "\n".join(differences(one.directory, two.directory)) == ""
 
 
 async def test_both_are_covered_and_nothing_can_be_written_before_one_is_primary(pair: Pair) -> None:
