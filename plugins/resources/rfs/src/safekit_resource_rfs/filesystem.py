@@ -23,12 +23,11 @@ from safekit_resource_rfs.changes import (
     Write,
 )
 from safekit_resource_rfs.disks import Disks
-from safekit_resource_rfs.exclusion import NOTHING, Exclusion
 from safekit_resource_rfs.fuse import protocol
 from safekit_resource_rfs.fuse.protocol import Opcode, SetAttr
 from safekit_resource_rfs.fuse.session import Request
 from safekit_resource_rfs.naming import Naming
-from safekit_resource_rfs.reading import VALID_S
+from safekit_resource_rfs.reading import VALID_S, Prune
 from safekit_resource_rfs.recorder import Recorder
 from safekit_resource_rfs.recording import Recording
 from safekit_resource_rfs.tree import Directory, Node, Tree
@@ -40,11 +39,8 @@ _CLOCK_REALTIME_COARSE: Final = 5
 class Filesystem(Naming):
     """The real directory as the kernel sees it while this node is primary."""
 
-    def __init__(
-        self, root_fd: int, recorder: Recorder, pool: Executor, first_id: int, exclusion: Exclusion = NOTHING
-    ) -> None:
-        tree = Tree(root_fd, first_id, exclusion)
-        super().__init__(tree, Recording(tree, recorder), pool)
+    def __init__(self, tree: Tree, recorder: Recorder, pool: Executor, prune: Prune) -> None:
+        super().__init__(tree, Recording(tree, recorder), pool, prune)
         self._recorder = recorder
         self.handlers |= {
             Opcode.SETATTR: self.set_attributes,
@@ -59,6 +55,10 @@ class Filesystem(Naming):
     @property
     def next_id(self) -> int:
         return self._tree.next_id
+
+    @property
+    def nodes(self) -> int:
+        return len(self._tree.nodes)
 
     @property
     def known(self) -> list[tuple[int, list[bytes]]]:

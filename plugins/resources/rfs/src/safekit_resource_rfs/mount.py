@@ -19,6 +19,7 @@ from safekit_resource_rfs.fuse import mounting
 from safekit_resource_rfs.fuse.protocol import MAX_WRITE_BYTES, ROOT_ID
 from safekit_resource_rfs.fuse.session import Session
 from safekit_resource_rfs.recorder import Recorder
+from safekit_resource_rfs.tree import MAX_NODES, Tree
 
 P = ParamSpec("P")
 
@@ -36,12 +37,14 @@ class Mount:
         *,
         is_writeback: bool,
         exclusion: Exclusion,
+        max_nodes: int,
     ) -> None:
         self.directory = directory
         self.root_fd = root_fd
         """The real directory, below the mount. Closed by `close`."""
         self._pool = pool
         self._exclusion = exclusion
+        self._max_nodes = max_nodes
         self._next_id = ROOT_ID + 1
         self._filesystem: Filesystem | None = None
         self._cover = Cover(root_fd, b"", self._take_id())
@@ -56,6 +59,7 @@ class Mount:
         *,
         is_writeback: bool = False,
         exclusion: Exclusion = NOTHING,
+        max_nodes: int = MAX_NODES,
     ) -> Mount:
         """Detach what a killed data path left, and mount the cover. `notice` is the text of README.safekit."""
         await asyncio.get_running_loop().run_in_executor(pool, mounting.detach_dead, directory)
@@ -66,7 +70,9 @@ class Mount:
         except BaseException:
             os.close(root_fd)
             raise
-        mount = cls(directory, root_fd, device_fd, pool, is_writeback=is_writeback, exclusion=exclusion)
+        mount = cls(
+            directory, root_fd, device_fd, pool, is_writeback=is_writeback, exclusion=exclusion, max_nodes=max_nodes
+        )
         mount._cover_with(notice)
         await mount._session.started
         await mount._run(mounting.set_readahead, directory, MAX_WRITE_BYTES)
@@ -79,7 +85,8 @@ class Mount:
     async def serve(self, recorder: Recorder) -> None:
         """Show the real directory. The replica must not modify it from now on."""
         covered = self._cover.notice_id
-        self._filesystem = Filesystem(self.root_fd, recorder, self._pool, self._next_id, self._exclusion)
+        tree = Tree(self.root_fd, self._next_id, self._exclusion, self._max_nodes)
+        self._filesystem = Filesystem(tree, recorder, self._pool, self._session.prune)
         self._session.handlers = self._filesystem.handlers
         await self._run(self._forget, [(ROOT_ID, [NOTICE_NAME]), (covered, [])])
 
@@ -116,6 +123,11 @@ class Mount:
         """Record the times of modification that are due; those whose directories are to be marked first come later."""
         if self._filesystem:
             self._filesystem.flush_times()
+
+    @property
+    def nodes(self) -> int:
+        """How many files the kernel knows, for which memory is used."""
+        return self._filesystem.nodes if self._filesystem else 0
 
     async def settle_times(self) -> None:
         """Record the times of modification that are still due, before the stream ends."""

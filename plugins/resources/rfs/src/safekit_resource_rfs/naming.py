@@ -24,7 +24,7 @@ from safekit_resource_rfs.changes import (
 from safekit_resource_rfs.fuse import protocol
 from safekit_resource_rfs.fuse.protocol import Opcode
 from safekit_resource_rfs.fuse.session import Request
-from safekit_resource_rfs.reading import Reading, error
+from safekit_resource_rfs.reading import Prune, Reading, error
 from safekit_resource_rfs.recording import Recording
 from safekit_resource_rfs.tree import Directory, Node, Tree
 
@@ -35,8 +35,8 @@ _RENAME_FLAGS: Final = syscalls.RENAME_NOREPLACE | syscalls.RENAME_EXCHANGE
 class Naming(Reading):
     """Handlers that modify directories."""
 
-    def __init__(self, tree: Tree, recording: Recording, pool: Executor) -> None:
-        super().__init__(tree, recording, pool)
+    def __init__(self, tree: Tree, recording: Recording, pool: Executor, prune: Prune) -> None:
+        super().__init__(tree, recording, pool, prune)
         self._umask = -1
         self.handlers |= {
             Opcode.SYMLINK: self.make_symlink,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from concurrent.futures import Executor
-from typing import Final
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import suppress
+from typing import Final, TypeAlias
 
 from safekit_resource_rfs import local
 from safekit_resource_rfs.fuse import protocol
@@ -16,8 +18,14 @@ from safekit_resource_rfs.recording import Recording
 from safekit_resource_rfs.syscalls import DirectoryEntry, read_directory
 from safekit_resource_rfs.tree import Directory, Tree
 
+_PRUNED_PART: Final = 0.05
+"""Of the nodes, at a time."""
 VALID_S: Final = 3600
 """The kernel may keep what it was told: nobody else modifies the directory."""
+
+
+Prune: TypeAlias = Callable[[Sequence[int]], None]
+"""Asks the kernel to forget these node ids; for the pool."""
 
 
 def error(number: int) -> OSError:
@@ -27,10 +35,12 @@ def error(number: int) -> OSError:
 class Reading:
     """Handlers that modify nothing."""
 
-    def __init__(self, tree: Tree, recording: Recording, pool: Executor) -> None:
+    def __init__(self, tree: Tree, recording: Recording, pool: Executor, prune: Prune) -> None:
         self._tree = tree
         self._recording = recording
         self._pool = pool
+        self._prune_nodes = prune
+        self._is_pruning = False
         self._loop = asyncio.get_running_loop()
         self._view = memoryview(bytearray(MAX_WRITE_BYTES))
         self.handlers: dict[int, Handler] = {
@@ -67,7 +77,19 @@ class Reading:
         if status.st_dev != self._tree.device:
             raise error(errno.EXDEV)  # something is mounted there: it is not replicated
         node = self._tree.look_up(parent, name, status)
+        if len(self._tree.nodes) > self._tree.max_nodes and not self._is_pruning:
+            self._prune()
         return protocol.pack_entry(node.id, status, VALID_S)
+
+    def _prune(self) -> None:
+        """Memory for what nobody uses is bounded, where the kernel forgets it when it is asked."""
+        self._is_pruning = True
+        oldest = self._tree.oldest(int(len(self._tree.nodes) * _PRUNED_PART))
+        self._pool.submit(self._prune_nodes, oldest).add_done_callback(self._have_pruned)
+
+    def _have_pruned(self, _: Future[None]) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(setattr, self, "_is_pruning", False)
 
     def forget(self, request: Request) -> None:
         request.answered = True

@@ -6,12 +6,15 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from safekit_resource_rfs.exclusion import Exclusion
 from safekit_resource_rfs.fuse.protocol import ROOT_ID
 from safekit_resource_rfs.syscalls import DirectoryEntry
 
+MAX_NODES: Final = 200_000
+"""Known to the kernel; when there are more it is asked to forget some."""
 MAX_OPEN: Final = 1024
 """Descriptors kept open for nodes that have a name."""
 
@@ -79,10 +82,11 @@ class Directory(Node):
 class Tree:
     """Not for several threads. Ids are never used twice."""
 
-    def __init__(self, root_fd: int, first_id: int, exclusion: Exclusion) -> None:
+    def __init__(self, root_fd: int, first_id: int, exclusion: Exclusion, max_nodes: int = MAX_NODES) -> None:
         status = os.fstat(root_fd)
         self.device = status.st_dev
         self.exclusion = exclusion
+        self.max_nodes = max_nodes
         self.root = Directory(ROOT_ID, status.st_ino)
         self.root.lookups = 1
         self.root.fd = root_fd
@@ -228,6 +232,13 @@ class Tree:
                 self.detach(parent, node.name)
                 if parent is not self.root and self.is_unused(parent):
                     waiting.append(parent)
+
+    def oldest(self, count: int) -> list[int]:
+        """Ids of nodes that have been known for long; the same ones come last the next time."""
+        found = list(islice(self.nodes, 1, count + 1))
+        for node_id in found:
+            self.nodes[node_id] = self.nodes.pop(node_id)
+        return found
 
     # Descriptors
 

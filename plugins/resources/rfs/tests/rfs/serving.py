@@ -125,6 +125,8 @@ class Server:
             self.mount.forget_slots()
         elif word == "count_synced":
             return self.recorder.synced_count
+        elif word == "count_nodes":
+            return self.mount.nodes
         elif word == "refuse":
             self.recorder.refusal = value
         elif word == "close":
@@ -137,8 +139,9 @@ async def main(directory: str, second: str, kind: str, cache: str, exclude: str)
     exclusion = Exclusion(filter(None, exclude.split(",")))
     replica_fd = os.open(second, os.O_RDONLY | os.O_DIRECTORY) if second else -1
     recorder = RECORDERS[kind](Replica(replica_fd, exclusion=exclusion)) if second else LocalRecorder()
+    limits = {"max_nodes": 500} if cache == "small" else {}
     notice, is_writeback = b"the data are on the other node\n", cache == "writeback"
-    mount = await Mount.open(Path(directory), notice, pool, is_writeback=is_writeback, exclusion=exclusion)
+    mount = await Mount.open(Path(directory), notice, pool, is_writeback=is_writeback, exclusion=exclusion, **limits)
     server = Server(mount, recorder)
     loop = asyncio.get_running_loop()
     lines = asyncio.StreamReader()

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from .mounts import compare, describe, served
 from .operations import Machine
+
+
+def has_prune() -> bool:
+    """Linux 6.18 and later forget what they are asked to."""
+    return tuple(int(part) for part in os.uname().release.split(".")[:2]) >= (6, 18)
 
 
 def without_times(root: Path) -> dict[bytes, object]:
@@ -36,6 +43,23 @@ def test_random_operations_answer_as_a_plain_directory_and_reach_the_replica(
         assert compare(mount.directory, mount.real) == []
 
 
+@pytest.mark.parametrize(("kind", "cache"), [("mirror", "through"), ("slow", "through"), ("slow", "writeback")])
+def test_processes_that_work_in_the_same_directories_leave_an_equal_replica(
+    tmp_path: Path, kind: str, cache: str
+) -> None:
+    with served(tmp_path, kind=kind, cache=cache) as mount:
+        worker = str(Path(__file__).with_name("worker.py"))
+        commands = [[sys.executable, worker, str(mount.directory), str(seed), "1000"] for seed in range(5)]
+        processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
+        for process in processes:
+            _, errors = process.communicate(timeout=60)
+            assert process.returncode == 0, errors
+        assert mount.differences() == []
+        mount.tell("cover")
+        mount.tell("serve")
+        assert compare(mount.directory, mount.real) == []
+
+
 def test_caches_that_are_dropped_meanwhile_change_nothing(tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.mkdir()
@@ -50,6 +74,21 @@ def test_caches_that_are_dropped_meanwhile_change_nothing(tmp_path: Path) -> Non
             machine.close()
         assert without_times(mount.directory) == without_times(plain)
         assert mount.differences() == []
+
+
+def test_what_the_kernel_knows_and_nobody_uses_is_forgotten(tmp_path: Path) -> None:
+    if not has_prune():
+        return
+    (tmp_path / "mounted").mkdir()
+    for number in range(4000):
+        (tmp_path / "mounted" / str(number)).touch()
+    with served(tmp_path, kind="local", cache="small") as mount:
+        with (mount.directory / "7").open("w") as file:
+            for number in range(4000):
+                (mount.directory / str(number)).stat()
+            assert mount.tell("count_nodes") < 2000
+            file.write("still the same file")
+        assert (mount.real / "7").read_text() == "still the same file"
 
 
 def test_a_file_whose_known_names_are_removed_is_found_by_another_name(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_a_slot_means_the_file_and_not_its_name(replica: Replica, root: Path) ->
     with pytest.raises(OSError) as caught:
         replica.apply(changes.Write(1, 0, b"x"))
     assert caught.value.errno == errno.EBADF
-    for slot in (0, changes.SLOTS, -1):
+    for slot in (0, changes.SLOTS + changes.RESYNC_SLOTS, -1):
         (root / "x").touch()
         with pytest.raises(OSError) as caught:
             replica.apply(changes.Bind(slot, b"x"))

@@ -11,6 +11,7 @@ from typing import Final
 from safekit_resource_rfs import syscalls
 from safekit_sdk.errors import InternalError
 
+DEVICE: Final = Path("/dev/fuse")
 KIND: Final = "fuse.safekit-rfs"
 _MAX_STACKED: Final = 16
 _INHERITED: Final = {os.ST_NOSUID: 2, os.ST_NODEV: 4, os.ST_NOEXEC: 8}
@@ -24,7 +25,7 @@ def open_directory(directory: Path) -> int:
 
 def mount(directory: Path, source: str) -> int:
     """Mount over the directory, and return the descriptor of /dev/fuse. The first request there is INIT."""
-    device_fd = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    device_fd = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
     options = f"fd={device_fd},rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other,max_read=1048576"
     try:
         present = os.statvfs(directory).f_flag

@@ -10,6 +10,8 @@ from typing import Final
 MAJOR: Final = 7
 MINOR: Final = 36
 """Linux 5.17 and later speak it."""
+PRUNE_MINOR: Final = 45
+"""The kernel takes Notice.PRUNE (Linux 6.18)."""
 ROOT_ID: Final = 1
 MAX_WRITE_BYTES: Final = 1 << 20
 MAX_PAGES: Final = 256
@@ -124,6 +126,7 @@ class Notice(IntEnum):
 
     INVALIDATE_INODE = 2
     INVALIDATE_ENTRY = 3
+    PRUNE = 9
 
 
 IN_HEADER: Final = Struct("=IIQQIIII")
@@ -158,6 +161,7 @@ ATTR_OUT: Final = Struct("=QIIQQQqqqIIIIIIIIII")
 DIRENT: Final = Struct("=QQII")
 INVALIDATE_INODE_OUT: Final = Struct("=Qqq")
 INVALIDATE_ENTRY_OUT: Final = Struct("=QII")
+PRUNE_OUT: Final = Struct("=II8x")
 
 _NS: Final = 1_000_000_000
 

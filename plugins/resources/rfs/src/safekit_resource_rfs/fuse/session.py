@@ -6,7 +6,8 @@ import asyncio
 import errno
 import logging
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+import struct
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -87,6 +88,8 @@ class Session:
         self._wanted = protocol.WANTED | (Capability.WRITEBACK_CACHE if is_writeback else Capability(0))
         self._loop = asyncio.get_running_loop()
         self._device_fd = device_fd
+        self._minor = 0
+        """Of the protocol that the kernel speaks."""
         self._buffer = bytearray(protocol.BUFFER_BYTES)
         self._view = memoryview(self._buffer)
         self._pending: dict[int, Request] = {}
@@ -227,7 +230,7 @@ class Session:
             request.fail(errno.ENOSYS)
 
     def _negotiate(self, request: Request) -> None:
-        major, _minor, readahead, offered = protocol.INIT_IN.unpack_from(request.body)
+        major, self._minor, readahead, offered = protocol.INIT_IN.unpack_from(request.body)
         missing = protocol.REQUIRED & ~offered
         if major != protocol.MAJOR or missing:
             request.fail(errno.EPROTO)
@@ -260,6 +263,12 @@ class Session:
         self._notify(
             Notice.INVALIDATE_ENTRY, protocol.INVALIDATE_ENTRY_OUT.pack(parent_id, len(name), 0) + name + b"\0"
         )
+
+    def prune(self, node_ids: Sequence[int]) -> None:
+        """Ask the kernel to forget what of these nobody uses, where it understands that."""
+        if self._minor >= protocol.PRUNE_MINOR:
+            packed = struct.pack(f"={len(node_ids)}Q", *node_ids)
+            self._notify(Notice.PRUNE, protocol.PRUNE_OUT.pack(len(node_ids), 0) + packed)
 
     def _notify(self, notice: Notice, payload: bytes) -> None:
         header = protocol.OUT_HEADER.pack(protocol.OUT_HEADER.size + len(payload), notice, 0)
