@@ -58,7 +58,7 @@ class Daemon(Process):
         self._pending: deque[Pending] = deque()
         self._saving = False
         self._sequence = 0
-        self._committing_s = -math.inf
+        self._committing_s = math.inf
         """Since when the save that is under way takes."""
         self._timer = 0
         self._rings = False
@@ -147,20 +147,23 @@ class Daemon(Process):
         self._commit()
 
     def _commit(self) -> None:
+        """One after the other: what an action leads to waits until the others were performed."""
         while self._pending and not self._saving:
             node, durable, actions = self._pending.popleft()
+            self._saving = True
             if durable is None and not self._trouble:
                 self._perform_all(node, actions, saved=True)
+                self._saving = False
             else:
-                self._saving, self._committing_s = True, self.machine.local_s()
+                self._committing_s = self.machine.local_s()
                 work = partial(self._saved, node, durable or engine.durable(node), actions)
                 self.later(self.machine.save_delay_s(), work)
 
     def _saved(self, node: engine.NodeState, durable: engine.Durable, actions: tuple[Action, ...]) -> None:
-        self._saving = False
         if self.machine.crashes_between(durable):
             return
         self._perform_all(node, actions, saved=self._save(durable))
+        self._saving, self._committing_s = False, math.inf
         self._commit()
 
     def _save(self, durable: engine.Durable) -> bool:

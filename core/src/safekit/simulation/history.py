@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -212,11 +213,18 @@ class History:
             return set(states) == {ModuleState.UP} and self._is_shared(modules)
         if self.scenario.module.kind is Kind.LIGHT:
             return set(states) == {ModuleState.UP}
+        if self.scenario.module.has_data and not self._are_alike():
+            return False
         expected = [ModuleState.ALONE] if len(modules) == 1 else [ModuleState.PRIM, ModuleState.SECOND]
         return states == expected and all(
             machine.primary == (module.state is not ModuleState.SECOND)
             for machine, module in zip(self.machines.values(), modules, strict=True)
         )
+
+    def _are_alike(self) -> bool:
+        """All nodes have all data."""
+        disks = [machine.data for machine in self.machines.values()]
+        return all(data.up and data.periods == disks[0].periods for data in disks)
 
     def _is_shared(self, modules: list[Module]) -> bool:
         """Each bucket is served by one node, in proportion to the weights."""
@@ -238,6 +246,13 @@ def play(scenario: Scenario, *, trace: bool = False) -> Outcome:
         history.run()
     except ViolationError as found:
         violation, promise = str(found), str(found.promise)
+    except Exception as error:  # of the engine: a daemon would end
+        promise = Promise.NO_ERROR
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        violation = (
+            f"seed {scenario.seed} at {history.schedule.now_s:.3f} s: {type(error).__name__}: {error}, "
+            f"{where.name}, line {where.lineno} of {where.filename} ({promise})"
+        )
     watch = history.watch
     return Outcome(
         seed=scenario.seed,

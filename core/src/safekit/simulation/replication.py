@@ -57,6 +57,7 @@ class Replication:
     def promote(self, order: RunPipeline) -> None:
         self._serial += 1
         self._data.followed_s = self._machine.schedule.now_s
+        self._hold(holds=False)
         if order.after is ModuleState.ALONE or not (self._data.paired and self._data.up):
             self.stand_alone(order)
         else:
@@ -68,6 +69,7 @@ class Replication:
     def stand_alone(self, order: RunPipeline) -> None:
         data = self._data
         data.epoch, data.paired, data.may_pair = order.epoch, False, False
+        self._hold(holds=False)
         data.periods |= {self._machine.watch.ledger.begin(counts=self._machine.watch.is_sole(self._machine))}
         self.tell()
 
@@ -125,10 +127,13 @@ class Replication:
         """A primary that waits for its secondary says so."""
         data = self._data
         holds = data.paired and self._machine.schedule.now_s - data.followed_s > 2.5 * SYNC_S
+        self._hold(holds=holds)
+        self._later(self._look_at_secondary)
+
+    def _hold(self, *, holds: bool) -> None:
         if holds != self._holds:
             self._holds = holds
             self._host.say(ValueSet(MODULE, HOLDING, "up" if holds else "down", by="plugin"))
-        self._later(self._look_at_secondary)
 
 
 class Ledger:

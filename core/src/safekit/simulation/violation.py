@@ -26,6 +26,7 @@ class Promise(StrEnum):
     STAYS_AT_REST = "it stays at rest"
     SURVIVES = "one node survives"
     STOPS = "it stops"
+    NO_ERROR = "no event is an error"
 
 
 class ViolationError(AssertionError):
