@@ -236,6 +236,9 @@ def settle(desk: Desk, node: Node, name: bytes, there: bytes, then: Callable[[bo
         desk.ask_here(lambda number: XattrsHere(number, path), partial(read, tuple(names)))
 
     def read(names: tuple[bytes, ...], errno: int, values: dict[bytes, bytes]) -> None:
+        if errno:
+            then(False)
+            return
         path = join(node.path, name)
         for extra in names:
             if extra not in values:

@@ -1,4 +1,8 @@
-"""Which names are one file, on either side."""
+"""Which names are one file, on either side.
+
+A name that was not marked as a whole means the same file on both sides as it always did; so it tells which inode there
+belongs to which here. A name that came in another way waits until such a one is found, or all names are known.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,8 @@ class Bond(Enum):
     """It has to be made a link of a name that was dealt with."""
     BREAK = "break"
     """There it is one file with what is another here: it has to be made anew."""
+    WAIT = "wait"
+    """Until another name of the file is found."""
 
 
 @dataclass(slots=True)
@@ -32,25 +38,74 @@ class Group:
 
 class Links:
     def __init__(self) -> None:
+        self.sees_all = False
+        """Every name is compared: none has to be waited for."""
         self._groups: dict[int, Group] = {}
         self._firsts: dict[bytes, int] = {}
         self._claimed: dict[int, int] = {}
         """Inodes there, and which inode here each is."""
+        self._waiting: dict[bytes, int] = {}
+        """Names, and their inodes here."""
+        self._wanted: dict[int, int] = {}
+        """How many names each of those has."""
+        self._free: set[int] = set()
+        """Inodes of which all names are known."""
 
-    def judge(self, path: bytes, here: Entry, there: Entry | None) -> tuple[Bond, Group | None]:
+    def judge(self, path: bytes, here: Entry, there: Entry | None, *, whole: bool) -> tuple[Bond, Group | None]:
         group = self._groups.get(here.inode)
         if group is not None and group.first != path:
             same = there is not None and there.inode == group.inode_there
             return (Bond.FREE, group) if same else (Bond.LINK, group)
-        if there is not None and there.links > 1:
+        if here.links > 1 and (whole or there is None) and self._waits(path, here):
+            return Bond.WAIT, None
+        if there is not None and there.links > 1 and whole:
             owner = self._claimed.get(there.inode)
             if here.links == 1 or (owner is not None and owner != here.inode):
                 return Bond.BREAK, None
-            self._claimed[there.inode] = here.inode
         if here.links > 1:
             self._groups[here.inode] = Group(path, there.inode if there is not None else None)
             self._firsts[path] = here.inode
+            if there is not None:
+                self._claimed[there.inode] = here.inode
         return Bond.FREE, None
+
+    def _waits(self, path: bytes, here: Entry) -> bool:
+        if self.sees_all or here.inode in self._free:
+            return False
+        self._waiting[path] = here.inode
+        self._wanted[here.inode] = here.links
+        return True
+
+    @property
+    def has_waiting(self) -> bool:
+        return bool(self._waiting)
+
+    def is_waiting(self, path: bytes) -> bool:
+        return path in self._waiting
+
+    def found(self) -> tuple[bytes, ...]:
+        """Names that have to wait no longer."""
+        if not self._waiting:
+            return ()
+        return self._take([path for path, inode in self._waiting.items() if inode in self._groups])
+
+    def complete(self) -> tuple[bytes, ...]:
+        """Names of files all of whose names wait: there is none that could tell more."""
+        counts: dict[int, int] = {}
+        for inode in self._waiting.values():
+            counts[inode] = counts.get(inode, 0) + 1
+        done = {inode for inode, count in counts.items() if count >= self._wanted[inode]}
+        self._free |= done
+        return self._take([path for path, inode in self._waiting.items() if inode in done])
+
+    def all(self) -> tuple[bytes, ...]:
+        self._free |= set(self._waiting.values())
+        return self._take(list(self._waiting))
+
+    def _take(self, paths: list[bytes]) -> tuple[bytes, ...]:
+        for path in paths:
+            del self._waiting[path]
+        return tuple(paths)
 
     def touch(self, inode: int) -> None:
         group = self._groups.get(inode)
@@ -59,6 +114,7 @@ class Links:
 
     def lost(self, path: bytes) -> None:
         """The name means something else now, or nothing."""
+        self._waiting.pop(path, None)
         inode = self._firsts.pop(path, None)
         if inode is not None:
             self._groups.pop(inode, None)
@@ -66,6 +122,9 @@ class Links:
     def renamed(self, change: Rename) -> None:
         if not change.flags & 2:
             self.lost(change.new)
-        for group in self._groups.values():
-            group.first = moved(group.first, change)
-        self._firsts = {group.first: inode for inode, group in self._groups.items()} if self._groups else {}
+        if self._waiting:
+            self._waiting = {moved(path, change): inode for path, inode in self._waiting.items()}
+        if self._groups:
+            for group in self._groups.values():
+                group.first = moved(group.first, change)
+            self._firsts = {group.first: inode for inode, group in self._groups.items()}

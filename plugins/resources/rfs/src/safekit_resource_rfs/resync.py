@@ -78,6 +78,7 @@ class Resync:
         """Inodes with live changes: that size and time differ says nothing about them."""
         self._renames: list[Rename] | None = []
         """While marks are looked for."""
+        self._has_scanned = False
         self._loses = False
         """The next change takes a name of a file that has others."""
         self._settling = 0
@@ -90,7 +91,7 @@ class Resync:
     @property
     def is_done(self) -> bool:
         busy = self._renames is not None or self._settling or self._protecting or self._late
-        return not busy and self.tree.is_done
+        return not busy and not self._links.has_waiting and self.tree.is_done
 
     @property
     def progress(self) -> Progress:
@@ -160,20 +161,20 @@ class Resync:
         if isinstance(change, Rename):
             self._observe_rename(change)
         elif isinstance(change, changes.Remove):
-            self._links.lost(change.path)
             self._widen(change.path)
+            self._links.lost(change.path)
             self.tree.removed(change.path)
         elif isinstance(change, changes.MakeLink):
             self.tree.linked(change.path, change.existing)
-            if self._renames is not None:
+            if self._renames is not None or self._links.is_waiting(change.existing):
                 self.tree.add(change.path)
         elif isinstance(change, changes.MakeFile | changes.MakeDirectory | changes.MakeNode | changes.MakeSymlink):
             self.tree.touched(change.path)
 
     def _observe_rename(self, change: Rename) -> None:
-        self._links.renamed(change)
         if not change.flags & 2:
             self._widen(change.new)
+        self._links.renamed(change)
         self.tree.renamed(change.old, change.new, change.flags)
         if self._renames is None:
             return
@@ -182,13 +183,13 @@ class Resync:
             self.tree.add(path)
         if len(self._renames) > MAX_RENAMES:
             self._renames = []
-            self.tree.add_everything()
+            self.add_everything()
 
     def _widen(self, path: bytes) -> None:
         """A name goes while the file that it meant has others, and differs perhaps: these are looked for."""
         loses, self._loses = self._loses, False
-        if loses and (self._renames is not None or self.tree.is_pending(path)):
-            self.tree.add_everything()
+        if loses and (self._renames is not None or self.tree.is_pending(path) or self._links.is_waiting(path)):
+            self.add_everything()
 
     def missed(self, change: Change, error: int, later: Sequence[Change]) -> None:
         """The secondary could not apply it. `later`: what followed in the stream since."""
@@ -201,9 +202,13 @@ class Resync:
                 self._late = [None]
         self.pump()
 
+    def add_everything(self) -> None:
+        self._links.sees_all = True
+        self.tree.add_everything()
+
     def _add(self, path: bytes | None) -> None:
         if path is None:
-            self.tree.add_everything()
+            self.add_everything()
         else:
             self.tree.add(path)
 
@@ -228,6 +233,7 @@ class Resync:
     def pump(self) -> None:
         if self._renames is not None:
             return
+        self._find_links()
         for job in tuple(self._running):
             job.pump()
         self._start_files()
@@ -243,6 +249,18 @@ class Resync:
                 self._pages[-1].begin()
             else:
                 self._leave(node)
+
+    def _find_links(self) -> None:
+        paths = self._links.found()
+        if not paths and self._links.has_waiting and self.tree.is_done and not self._protecting:
+            paths = self._links.complete()
+            if not paths and not self._has_scanned:
+                self._has_scanned = True
+                self.tree.scan()
+            elif not paths:
+                paths = self._links.all()
+        for path in paths:
+            self.tree.add(path)
 
     @property
     def _has_room(self) -> bool:
@@ -346,10 +364,10 @@ class Resync:
         if not is_marked and here.inode not in self._protected and (is_directory or stat.S_ISREG(here.mode)):
             self._protect_first(node, here)
             return
-        self._mark_changed(node)
         if stat.S_ISREG(here.mode):
             self._create_file(node, here, path)
             return
+        self._mark_changed(node)
         self.put(_made(path, here))
         if is_directory:
             child = node.child(here.name)
@@ -365,7 +383,7 @@ class Resync:
             self._protecting -= 1
             self._protected.add(here.inode)
             if node.is_gone:
-                self.tree.add_everything()
+                self.add_everything()
             else:
                 node.add(here.name, None)
                 self.tree.push(node)
@@ -377,7 +395,10 @@ class Resync:
             self._protect(node.path, here.inode, protected)
 
     def _create_file(self, node: Node, here: Entry, path: bytes) -> None:
-        bond, group = self._links.judge(path, here, None)
+        bond, group = self._links.judge(path, here, None, whole=True)
+        if bond is Bond.WAIT:
+            return
+        self._mark_changed(node)
         if bond is Bond.LINK and group is not None:
             self._link(node, here.name, group.first)
             if group.is_dirty:
@@ -406,11 +427,12 @@ class Resync:
         if stat.S_ISREG(here.mode):
             self._align_file(node, listing, here, there, whole)
             return
-        if stat.S_ISDIR(here.mode):
-            if whole:
-                child = node.child(here.name)
-                child.entries = child.deep = True
-                self.tree.push(child)
+        if stat.S_ISDIR(here.mode) and (whole or listing.scan):
+            child = node.child(here.name)
+            child.entries = True
+            child.deep = child.deep or whole
+            child.scan = child.scan or listing.scan
+            self.tree.push(child)
         if not _same_attributes(here, there):
             self._settle(node, here.name, there.xattrs)
             if here.name in node.children:
@@ -418,7 +440,9 @@ class Resync:
 
     def _align_file(self, node: Node, listing: Listing, here: Entry, there: Entry, whole: bool) -> None:
         path = join(node.path, here.name)
-        bond, group = self._links.judge(path, here, there)
+        bond, _ = self._links.judge(path, here, there, whole=whole)
+        if bond is Bond.WAIT:
+            return
         if bond is not Bond.FREE:
             self.put(changes.Remove(path, False))
             node.add(here.name, None)

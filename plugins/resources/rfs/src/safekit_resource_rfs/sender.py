@@ -7,7 +7,7 @@ executes the modifications, and let nothing else happen before it has ended.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, unique
 from functools import partial
@@ -128,6 +128,9 @@ class Sender:
     def __init__(self, durable: Durable, marks: Marks, mode: Mode, stream: str, limits: Limits = DEFAULTS) -> None:
         """`stream`: fresh for each process and each time it becomes primary, hex, at most 32 digits."""
         self.mode = mode
+        self.record_times: Callable[[], None] = _nothing
+        """Called before marks are on their way out: whatever the file system put off (times of modification) has to be
+        recorded then. It needs no touch: what was modified is marked."""
         self.limits = limits
         self.live_slots = LiveSlots()
         self._stream = stream
@@ -146,6 +149,8 @@ class Sender:
         self._may_pair = False
         self._allows_unrelated = False
         self._wants_full = False
+        self._wants_comparison = False
+        """Also of a secondary that could go on where it was."""
         self._window = Window(limits.window_changes, limits.window_bytes)
         self._answers: deque[tuple[int, Any]] = deque()
         self._syncs: dict[int, tuple[Any, float]] = {}
@@ -261,7 +266,7 @@ class Sender:
     def allow(self, *, unrelated: bool = False, full: bool = False) -> None:
         """What an operator asked for, for the next connection: to overwrite data that have nothing to do with these (they
         are kept aside), to compare everything."""
-        self._allows_unrelated, self._wants_full = unrelated, full
+        self._allows_unrelated, self._wants_full, self._wants_comparison = unrelated, full, True
 
     def demote(self) -> None:
         """No more modifications. What is recorded still goes to the secondary, then a checkpoint; then
@@ -487,7 +492,7 @@ class Sender:
         if isinstance(message, MarksPage):
             resync.mark(message.directories, here=False)
             if message.everything:
-                resync.tree.add_everything()
+                resync.add_everything()
             if message.last:
                 self._marked("there")
         elif isinstance(message, Missed):
@@ -506,7 +511,8 @@ class Sender:
             refuse(f"it speaks version {hello.version}, this node {VERSION}")
         self._peer_stable = hello.durable.stable
         same = hello.durable.up_to_date and judge(self.durable.generation, hello.durable.generation) is Verdict.SAME
-        if self._held and same and hello.stream == self._stream and self._window.can_resume(hello.applied):
+        follows = same and hello.stream == self._stream and not self._wants_comparison
+        if self._held and follows and self._window.can_resume(hello.applied):
             self._resume(hello.applied)
             return
         chosen = plan(self.durable, hello.durable, full=self._wants_full)
@@ -540,7 +546,7 @@ class Sender:
         self._is_flushed = False
         self._aside = aside
         self._link = Link.SYNCING
-        self._wants_full = self._allows_unrelated = False
+        self._wants_full = self._allows_unrelated = self._wants_comparison = False
         self._send(Begin(resume, self._window.next_seq, aside))
         limit = self.limits.resync_bytes_per_s
         self._resync = Resync(self, self._ids, self._protect, aside=aside, bytes_per_s=limit)
@@ -549,7 +555,7 @@ class Sender:
             self.put(bind)
         everything = resume is Resume.FULL or self._log.marks.everything
         if everything:
-            self._resync.tree.add_everything()
+            self._resync.add_everything()
         self._resolving = next(self._ids)
         self.emit(ResolveMarks(self._resolving, everything))
         self.emit(Report("syncing", f"the secondary is compared: {resume.value}"))
@@ -642,6 +648,7 @@ class Sender:
         if self._link is not Link.STREAM or self._checkpoint is not None or self._log.is_clearing:
             return False
         self._checkpoint_s = self._now_s
+        self.record_times()
         number = max(self.durable.stable, self._peer_stable) + 1
         sync_number = next(self._ids)
         self._log.marks.begin_checkpoint()
@@ -740,3 +747,7 @@ class Sender:
         if self._resync is not None:
             self._resync.answer(number, *values)
             self._go_on()
+
+
+def _nothing() -> None:
+    """Nothing was put off."""

@@ -33,11 +33,12 @@ class Listing:
     def __init__(self, node: Node) -> None:
         self.entries = node.entries
         self.deep = node.deep
+        self.scan = node.scan
         self.names = node.names
         self.touched: set[bytes] = set()
         """Names that live changes gave or took since."""
         self.is_over = False
-        node.entries = node.deep = False
+        node.entries = node.deep = node.scan = False
         node.names = {}
 
 
@@ -56,6 +57,7 @@ class Node:
         "names",
         "parent",
         "purge",
+        "scan",
         "since_here",
         "since_there",
     )
@@ -68,6 +70,8 @@ class Node:
         """All its entries are to be compared."""
         self.deep = False
         """And everything beneath, not only what was born since it was marked."""
+        self.scan = False
+        """And the entries of everything beneath, without their data."""
         self.names: dict[bytes, Zones] = {}
         """To be compared, whether all entries are or not."""
         self.files: dict[bytes, Job] = {}
@@ -118,6 +122,7 @@ class Node:
         self.listing.is_over = True
         self.entries = self.entries or self.listing.entries
         self.deep = self.deep or self.listing.deep
+        self.scan = self.scan or self.listing.scan
         for name, zones in self.listing.names.items():
             self.add(name, zones)
         self.listing = None
@@ -174,6 +179,10 @@ class WorkTree:
 
     def add_everything(self) -> None:
         self.root.entries = self.root.deep = True
+        self.push(self.root)
+
+    def scan(self) -> None:
+        self.root.entries = self.root.scan = True
         self.push(self.root)
 
     def push(self, node: Node) -> None:

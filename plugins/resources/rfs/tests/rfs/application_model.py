@@ -10,7 +10,7 @@ from typing import Any
 
 from safekit_resource_rfs import changes
 from safekit_resource_rfs.changes import Change
-from safekit_resource_rfs.marks import ATTRIBUTES, LOST, WHOLE, ZONE_BYTES, Place
+from safekit_resource_rfs.marks import LOST, WHOLE, ZONE_BYTES, Place
 from safekit_resource_rfs.messages import BLOCK_BYTES
 from safekit_resource_rfs.sender import Gate, Sender
 
@@ -270,7 +270,7 @@ class Application:
         self._on_file(offset // ZONE_BYTES, write)
 
     def _truncate(self) -> None:
-        size = self.random.choice((0, BLOCK_BYTES, ZONE_BYTES + 5))
+        size = self.random.choice((0, BLOCK_BYTES, ZONE_BYTES + 8))
 
         def truncate(number: int, slot: int) -> None:
             self._forget(number)
@@ -434,21 +434,9 @@ class Application:
         self.sender.synced(changes.SyncDirectory(path), lambda: self._acknowledged(at))
 
     def record_times(self) -> None:
-        """Late, as the file system does."""
+        """Late, as the file system does. What is marked of these files is enough: they are told before it is cleared."""
         dirty, self._dirty = self._dirty, set()
         for number in sorted(dirty):
-            self._record_time(number)
-
-    def _record_time(self, number: int) -> None:
-        def places() -> Iterable[Place]:
             path = self._name_of(number)
-            if self.files.inodes[number].is_directory:
-                return (Place(self.files.handle(path), 0, ATTRIBUTES),)
-            return (Place(self._directory(path), number, ATTRIBUTES),) if path else ()
-
-        def record() -> None:
-            path = self._name_of(number)
-            if path or number == ROOT:
+            if (path or number == ROOT) and not self.is_over:
                 self.quietly(changes.SetAttributes(path, mtime_ns=self.files.inodes[number].mtime_ns))
-
-        self.do(places, record)

@@ -92,6 +92,10 @@ class Files:
                 pages.pop(offset, None)
             else:
                 pages[offset] = value
+        for inode, pages in self.pages.items():
+            size = self.inodes[inode].size if inode in self.inodes else 0
+            for offset in [offset for offset in pages if offset >= size]:
+                del pages[offset]
         self._pending.clear()
         self._snapshots = [(self._seq, dict(self.inodes))]
         self._slots.clear()
@@ -264,6 +268,8 @@ class Files:
     def _setattributes(self, change: changes.SetAttributes) -> None:
         number = self.find(change.path)
         inode = self.inodes[number]
+        if stat.S_ISLNK(inode.mode) and change.mode is not None:
+            raise fail(errno.EOPNOTSUPP)
         mode = inode.mode if change.mode is None else stat.S_IFMT(inode.mode) | change.mode
         uid = inode.uid if change.uid is None else change.uid
         gid = inode.gid if change.gid is None else change.gid

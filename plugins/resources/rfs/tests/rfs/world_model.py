@@ -114,8 +114,14 @@ class Cluster:
 
     def _is_fit(self, machine: Machine) -> bool:
         durable = machine.durable
-        newest = durable.generation.epoch >= self.alone_epoch or self.alone_owner is machine
+        newest = durable.generation.epoch >= self.alone_epoch or self.alone_owner is machine or self._is_void()
         return machine.is_on and not machine.writes and durable.standing is Standing.UP and newest
+
+    def _is_void(self) -> bool:
+        """A node that claimed to stand alone, and is heard to have never begun."""
+        owner = self.alone_owner
+        heard = self.network_is_up and all(machine.is_on and not machine.writes for machine in self.machines)
+        return owner is not None and heard and owner.durable.generation.epoch < self.alone_epoch
 
     def _choose(self) -> None:
         fit = [machine for machine in self.machines if self._is_fit(machine)]
@@ -197,6 +203,7 @@ class Cluster:
             if self.application is not None:
                 self.application.is_over = True
             self.application = Application(process, self.history, self.random, self.note)
+            process.core.record_times = self.application.record_times  # type: ignore[union-attr]
         elif report.event == "paired" and isinstance(process.core, Receiver):
             machine.lost_memory = False
             self._check_aside(machine)
@@ -283,10 +290,10 @@ class Cluster:
 
     def _check_aside(self, machine: Machine) -> None:
         files = machine.files
-        kept = set(files.aside)
+        there = {files.content(number) for _, number in files.walk() if files.inodes[number].is_file}
+        kept = there | {content for _, content in files.aside}
         for path, content in self._expected_aside:
-            now = next((files.content(number) for at, number in files.walk() if at == path), None)
-            if now != content and (path, content) not in kept:
+            if content not in kept:
                 raise Violation(f"{path!r} of {machine.name} was overwritten, and is not kept aside")
         self._expected_aside = []
         files._asided.clear()
