@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from safekit_resource_rfs.control import SOCKET, ask, follow
-from safekit_sdk import ConfigError
+from safekit_sdk import ConfigError, PeerError
 
 RUN: Final = "SAFEKIT_RUN"
 """Where a node keeps its sockets, /run/safekit unless set; as for all of safekit."""
@@ -168,6 +168,10 @@ def _show_differences(answer: Mapping[str, Any], as_json: bool) -> None:
     else:
         for one in answer["differences"]:
             print(f"{one['path']}: {one['what']}")
+    if answer["failure"]:
+        raise PeerError(
+            f"the comparison was {answer['failure']}", hint="when both are paired again: safekit rfs verify"
+        )
     if answer["differences"]:
         raise typer.Exit(DIFFERENT)
 
@@ -178,7 +182,7 @@ async def _show_progress(place: Path) -> None:
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("compared", total=None, rate="")
         async for told in follow(place):
-            resync = told.get("resync")
+            resync = told.get("verify") or told.get("resync")
             if not resync:
                 return
             rate = f"{resync['rate_bytes_per_s'] / 1e6:.1f} MB/s"

@@ -125,7 +125,11 @@ class Process:
         self._path.verify()
 
     async def _diff(self, _: Request) -> Answer:
-        return {"differences": self._path.differences()}
+        verification = self._path.verification
+        if verification is None:
+            raise ConfigError("nothing was compared since this node became primary", hint="safekit rfs verify")
+        found = [{"path": os.fsdecode(one.path), "what": one.what} for one in verification.differences]
+        return {"differences": found, "failure": verification.failure, "is_over": not self._path.is_verifying}
 
     async def _list_kept(self, _: Request) -> Answer:
         found = await asyncio.to_thread(kept.listed, self._path.root_fd)

@@ -1,7 +1,7 @@
 """Questions beside the replication: what the secondary has of a directory or a file at this position of the stream.
 
-A frame of a kind of its own holds a List or Checksum, or the answer. The secondary answers in the order of the stream, on
-the thread that applies it, so that the primary can compare with what it had itself when it asked."""
+A frame of a kind of its own holds a List or Checksum, or the answer. The secondary answers in the order of the stream,
+on the thread that applies it, so that the primary can compare with what it had itself when it asked."""
 
 from __future__ import annotations
 

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
+import stat
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
+from safekit_resource_rfs import compare
 from safekit_resource_rfs.changes import Change, Sync, SyncDirectory
 from safekit_resource_rfs.config import RfsConfig
 from safekit_resource_rfs.generations import Durable
-from safekit_resource_rfs.marks import Place
+from safekit_resource_rfs.marks import WHOLE, Place
 from safekit_resource_rfs.mount import Mount
 from safekit_resource_rfs.performing import Means, Receiving, Sending
 from safekit_resource_rfs.receiver import Receiver
 from safekit_resource_rfs.replica import Aside, Replica
 from safekit_resource_rfs.sender import Gate, Limits, Mode, Sender, State
+from safekit_resource_rfs.verifying import Verification
 from safekit_sdk import ConfigError
 
 DISK_THREADS: Final = 4
@@ -58,6 +62,8 @@ class Primary:
             parted=parted,
         )
         self._mount = mount
+        self._here = means.here
+        self._bytes_per_s = limits.resync_bytes_per_s
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -90,6 +96,33 @@ class Primary:
         self.sender.demote()
         self.performer.refuse(errno.EROFS)
         self.performer.act()
+
+    def verification(self) -> Verification:
+        return Verification(
+            link=lambda: self.performer.link,
+            inquirer=self.performer.inquirer,
+            here=self._here,
+            settle=self._mount.flush_times,
+            bytes_per_s=self._bytes_per_s,
+        )
+
+    async def mark(self, paths: Iterable[bytes]) -> None:
+        """The next comparison of what is marked looks at these."""
+        for path in paths:
+            for place in self._places(path):
+                while (waiting := self.touch(place)) is not None:
+                    await waiting
+
+    def _places(self, path: bytes) -> Iterator[Place]:
+        directory, name = compare.split(path)
+        with contextlib.suppress(OSError):
+            handle = self._here.handle(directory)
+            yield Place(handle)
+            entry = self._here.entry(path)
+            if name and not stat.S_ISDIR(entry.mode):
+                yield Place(handle, entry.inode, WHOLE)
+            elif name:
+                yield Place(self._here.handle(path), 0, WHOLE)
 
     # The file system's recorder
 

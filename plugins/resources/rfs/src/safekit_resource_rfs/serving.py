@@ -14,8 +14,8 @@ from typing import Final
 from safekit_resource_rfs import kept, plan
 from safekit_resource_rfs.disk import sync_filesystem
 from safekit_resource_rfs.generations import Durable
-from safekit_resource_rfs.leftovers import clear_dead
 from safekit_resource_rfs.keys import Identity, read_place, write_place
+from safekit_resource_rfs.leftovers import clear_dead
 from safekit_resource_rfs.marks import Marks
 from safekit_resource_rfs.mount import Mount
 from safekit_resource_rfs.performing import Means
@@ -25,6 +25,7 @@ from safekit_resource_rfs.sender import State
 from safekit_resource_rfs.settings import Settings
 from safekit_resource_rfs.storage import Storage
 from safekit_resource_rfs.transport import Dialer, Link, Listener
+from safekit_resource_rfs.verifying import Verification
 from safekit_sdk import ConfigError
 
 _LOG: Final = logging.getLogger(__name__)
@@ -80,6 +81,9 @@ class DataPath:
         """Why the directory is not synchronised although it could be."""
         self._addresses: list[tuple[str, int]] = []
         self._peer_key = b""
+        self.verification: Verification | None = None
+        """The last comparison."""
+        self._verifying: asyncio.Task[None] | None = None
         self._demoted = asyncio.Event()
         self._is_stopping = False
         mount.ended.add_done_callback(self._miss_mount)
@@ -145,6 +149,8 @@ class DataPath:
         if self.primary is None:
             return
         primary = self.primary
+        if self._verifying:
+            self._verifying.cancel()
         if not force and self.config.mode == "writeback":
             await self._flush_kernel()
         self._demoted.clear()
@@ -277,11 +283,25 @@ class DataPath:
         self.reconnect()
 
     def verify(self) -> None:
-        raise NotImplementedError
+        """Begin a comparison, unless one goes on. What differs is marked, for the next resynchronisation."""
+        primary = self.primary
+        if primary is None or primary.sender.state is not State.PAIRED:
+            raise ConfigError(
+                "a comparison is begun on the primary while both nodes are paired",
+                hint="`safekit rfs status` on both nodes says how it stands",
+            )
+        if self.verification is None or self._verifying is None or self._verifying.done():
+            self.verification = primary.verification()
+            self._verifying = asyncio.get_running_loop().create_task(self._verify(primary, self.verification))
 
-    def differences(self) -> list[dict[str, str]]:
-        """That the last comparison found."""
-        return []
+    async def _verify(self, primary: Primary, verification: Verification) -> None:
+        await verification.run()
+        await primary.mark(difference.path for difference in verification.differences)
+        self.changed()
+
+    @property
+    def is_verifying(self) -> bool:
+        return self._verifying is not None and not self._verifying.done()
 
     async def allow_overwriting(self) -> None:
         self._consent.touch(mode=0o600)

@@ -26,6 +26,7 @@ class Teller:
         self._holding_since_s = 0.0
         self._waiting: set[asyncio.Event] = set()
         self._rate = Rate()
+        self._verify_rate = Rate()
         path.changed = self.wake
 
     def wake(self) -> None:
@@ -62,6 +63,7 @@ class Teller:
             "refused_connections": path.listener.refused_count,
             **self._lag(),
             "resync": self._resync(),
+            "verify": self._verify(),
         }
 
     def _link(self) -> str:
@@ -78,9 +80,10 @@ class Teller:
         return not (self._path.link and self._path.durable.up_to_date)
 
     def _is_holding(self) -> bool:
-        """Asked often enough, as the status is told every AGAIN_S."""
+        """Also while a secondary that came back is compared: the engine then lets this node go on without it. It is asked
+        often enough, as the status is told every AGAIN_S."""
         primary = self._path.primary
-        if primary is None or primary.sender.state is not State.HOLDING or primary.performer.link:
+        if primary is None or primary.sender.state is not State.HOLDING:
             self._holding_since_s = 0.0
             return False
         self._holding_since_s = self._holding_since_s or self._loop.time()
@@ -97,6 +100,20 @@ class Teller:
             self._rate = Rate()
             return None
         return self._rate.told(progress, self._loop.time())
+
+    def _verify(self) -> dict[str, Any] | None:
+        verification = self._path.verification
+        if verification is None or not self._path.is_verifying:
+            self._verify_rate = Rate()
+            return None
+        course = verification.course
+        progress = Progress(
+            bytes_done=course.bytes_done,
+            bytes_total=course.bytes_total,
+            files_done=course.files_done,
+            files_total=course.files_total,
+        )
+        return self._verify_rate.told(progress, self._loop.time())
 
     async def watch(self) -> AsyncIterator[Mapping[str, Any]]:
         """Now, at each change, and every AGAIN_S."""

@@ -207,3 +207,61 @@ async def test_a_busy_directory_is_not_given_back_but_by_force(pair: Pair) -> No
         await until(lambda: not one.pids)
     finally:
         os.close(held)
+
+
+async def compared(node: Node) -> list[str]:
+    """What a comparison finds, on the primary."""
+    await node.do("verify")
+    await until(lambda: node.is_(verify=None))
+    answer = await node.do("diff")
+    assert (answer["failure"], answer["is_over"]) == ("", True)
+    return [f"{one['path']}: {one['what']}" for one in answer["differences"]]
+
+
+async def test_a_comparison_under_load_finds_no_difference_where_there_is_none(pair: Pair) -> None:
+    one, two = pair
+    await mirrored(one, two)
+    await work(one, 12)
+    working = asyncio.create_task(work(one, 13, 300))
+    rounds = 0
+    while not working.done() or not rounds:
+        assert await compared(one) == []
+        rounds += 1
+    await working
+    await equal(one, two)
+
+
+async def test_what_was_changed_behind_the_mount_is_found_and_copied_again(tmp_path: Path) -> None:
+    async with two_nodes(tmp_path, checkpoint="200ms") as nodes:
+        await find_and_copy(*nodes)
+
+
+async def find_and_copy(one: Node, two: Node) -> None:
+    await mirrored(one, two)
+    for name in ("data", "mode", "same"):
+        (one.directory / name).write_text(name * 100_000)
+    await one.becomes(marks=0)
+    await two.stop()
+    (two.directory / "more").mkdir()
+    (two.directory / "mode").chmod(0o600)
+    damage(two.directory / "data")
+    await one.stand_alone(2)
+    await two.start()
+    await introduce(one, two)
+    await one.pair(2)
+    await two.becomes(up_to_date=True, epoch=2)
+    found = await compared(one)
+    assert [line.partition(":")[0] for line in found] == ["data", "mode", "more"]
+    await one.do("sync", full=False)
+    await until(lambda: one.is_(link="paired", resync=None))
+    assert await compared(one) == []
+    await equal(one, two)
+
+
+def damage(path: Path) -> None:
+    """As a disk does it: nothing but the data changes."""
+    about = path.stat()
+    with path.open("r+b") as file:
+        file.seek(50_000)
+        file.write(b"!")
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
