@@ -19,24 +19,30 @@ from safekit_resource_rfs.marks import Place
 from safekit_resource_rfs.mount import Mount
 from safekit_resource_rfs.replica import Replica
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from rfs.marking import Marking
+
 
 class LocalRecorder:
     """Nothing is replicated."""
 
     def __init__(self) -> None:
         self.refusal = 0
-        self.touched: set[Place] = set()
+        self.marking: Marking | None = None
         self.synced_count = 0
         self.errors: list[str] = []
 
     def touch(self, *places: Place) -> Awaitable[None] | None:
         if self.refusal:
             raise OSError(self.refusal, os.strerror(self.refusal))
-        self.touched.update(places)
+        if self.marking:
+            self.marking.touch(*places)
         return None
 
     def cover(self, *places: Place) -> None:
-        self.touched.update(places)
+        if self.marking:
+            self.marking.cover(*places)
 
     def record(self, change: Change, answer: Callable[[], None] | None) -> bool:
         return True
@@ -54,10 +60,11 @@ class MirrorRecorder(LocalRecorder):
     def __init__(self, replica: Replica) -> None:
         super().__init__()
         self.replica = replica
-        self.count = 0
 
     def record(self, change: Change, answer: Callable[[], None] | None) -> bool:
-        self.count += 1
+        problem = self.marking and self.marking.check(change, is_last=answer is not None)
+        if problem:
+            self.errors.append(problem)
         try:
             self.replica.apply(change)
         except Exception as error:
@@ -143,6 +150,8 @@ async def main(directory: str, second: str, kind: str, cache: str, exclude: str)
     notice, is_writeback = b"the data are on the other node\n", cache == "writeback"
     mount = await Mount.open(Path(directory), notice, pool, is_writeback=is_writeback, exclusion=exclusion, **limits)
     server = Server(mount, recorder)
+    if kind == "mirror":
+        recorder.marking = Marking(mount.root_fd)
     loop = asyncio.get_running_loop()
     lines = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
