@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from safekit.config.compiled import CompiledModule, CompiledWitness
+from safekit.config.compiled import CompiledModule, CompiledStep, CompiledWitness
 from safekit.config.compiler import compile_module, signature
 from safekit.config.errors import ConfigErrors
 from safekit.config.plan import Impact, Plan, diff, lines
@@ -216,6 +216,24 @@ def test_a_plan_survives_its_json() -> None:
 LEASE = CompiledWitness(
     plugin="post", ident="default", config={}, effective={}, lease_s=10.0, timeout_s=2.0, exclusive=True
 )
+
+
+def fencing(text: str, **changes: Any) -> CompiledModule:
+    """With a step that cuts the other node's power within 2 minutes."""
+    module = compiled(text)
+    step = CompiledStep(
+        plugin="fence",
+        group="resource",
+        ident="fence_x",
+        config={},
+        effective={},
+        scopes=("both",),
+        start_bound_s=120.0,
+        stop_bound_s=0.0,
+    )
+    return module.model_copy(update={"steps": (step, *module.steps), "fences": True, **changes})
+
+
 SAFETY = "isolation is 'safety' and there is no witness"
 AVAILABILITY = "isolation is 'availability' and there is no witness"
 
@@ -250,6 +268,20 @@ class TestWarnings:
     def test_a_witness_that_rules_out_less_says_so(self) -> None:
         seeing = LEASE.model_copy(update={"exclusive": False})
         assert self._found(BASE, witness=seeing) == ["the witness 'post' sees that a node is isolated; i"]
+
+    @pytest.mark.parametrize(
+        ("isolation", "witness", "warnings"),
+        [
+            ("safety", None, []),
+            ("availability", None, [(AVAILABILITY + ": a lost")[:50]]),
+            ("safety", LEASE.model_copy(update={"exclusive": False}), []),
+        ],
+    )
+    def test_fencing_settles_it_too_except_for_who_starts_under_availability(
+        self, isolation: str, witness: CompiledWitness | None, warnings: list[str]
+    ) -> None:
+        module = fencing(BASE.replace("kind: mirror", f"kind: mirror\nisolation: {isolation}"), witness=witness)
+        assert [warning[:50] for warning in diff(None, module).warnings] == warnings
 
     def test_a_mirror_of_one(self) -> None:
         assert self._found(BASE, ("n1",)) == ["it has one node, n1: nothing can take over"]
@@ -304,3 +336,51 @@ def test_the_bounds_promise_a_take_over_only_where_there_is_one(
 ) -> None:
     module = compiled(BASE.replace("kind: mirror", f"kind: {kind}"))
     assert diff(None, module.model_copy(update={"witness": LEASE if witness else None})).bounds == bounds
+
+
+AGAIN = "while a lost node cannot be fenced nothing is taken over from it; it is tried again every 10s"
+
+
+@pytest.mark.parametrize(
+    ("changes", "bounds"),
+    [
+        (
+            {},
+            (
+                "take-over after a crash: noticed after 1s, then at most 2m to fence it and 80s to start: within 201s, "
+                "if the first attempt to fence succeeds",
+                AGAIN,
+                STOP,
+            ),
+        ),
+        (
+            {"witness": LEASE},
+            (
+                "take-over after a crash: its lease runs out within 14500ms, then at most 2m to fence it and 80s to "
+                "start: within 214500ms, if the first attempt to fence succeeds",
+                "a primary that reaches neither its peer nor the witness is stopped by force after 5s",
+                AGAIN,
+                STOP,
+            ),
+        ),
+        (
+            {"has_data": True},
+            (
+                "take-over after a crash: noticed after 6s, then at most 2m to fence it and 80s to start: within 206s, "
+                "if the first attempt to fence succeeds",
+                AGAIN,
+                "a primary that loses its secondary acknowledges no write until that one is fenced: at most 121s",
+                STOP,
+            ),
+        ),
+    ],
+)
+def test_fencing_is_a_part_of_the_take_over(changes: dict[str, Any], bounds: tuple[str, ...]) -> None:
+    assert diff(None, fencing(BASE, **changes)).bounds == bounds
+
+
+def test_a_fencing_plugin_by_another_name_is_bounded_by_the_whole_pipeline() -> None:
+    module = fencing(BASE)
+    steps = tuple(step.model_copy(update={"plugin": "guillotine"}) for step in module.steps[:1])
+    told = diff(None, module.model_copy(update={"steps": steps + module.steps[1:]})).bounds[0]
+    assert "at most 200s to fence it and 200s to start: within 401s" in told

@@ -17,6 +17,7 @@ from safekit.config.compiled import (
     CompiledStep,
     CompiledWitness,
 )
+from safekit.engine.fence import AGAIN_S, YIELD_S
 from safekit_sdk import Duration
 
 
@@ -36,6 +37,8 @@ class Impact(StrEnum):
 _ORDER: Final = tuple(Impact)
 E = TypeVar("E", bound=CompiledEntry)
 T = TypeVar("T")
+FENCE: Final = "fence"
+"""The plugin whose steps fence."""
 HASTY_S: Final = 0.5
 """A machine under load may be silent for this long without having failed."""
 
@@ -94,8 +97,8 @@ def _warnings(module: CompiledModule, networks: int | None) -> Iterator[str]:
     """What is allowed and may surprise, with what to do."""
     if module.kind == "mirror" and len(module.nodes) == 2:
         if module.witness is None:
-            yield _ISOLATION[module.isolation]
-        elif not module.witness.exclusive:
+            yield from _isolation_warnings(module)
+        elif not module.witness.exclusive and not module.fences:
             yield (
                 f"the witness '{module.witness.plugin}' sees that a node is isolated; it does not rule out that both "
                 "run: when only the network between the nodes fails, both reach it. A lease witness rules that out"
@@ -108,6 +111,17 @@ def _warnings(module: CompiledModule, networks: int | None) -> Iterator[str]:
         yield (
             f"heartbeat.lost_after is {module.heartbeat.lost_after}: a node that is only busy may count as lost; "
             "1s is safe on most machines"
+        )
+
+
+def _isolation_warnings(module: CompiledModule) -> Iterator[str]:
+    if not module.fences:
+        yield _ISOLATION[module.isolation]
+    elif module.isolation == "availability":
+        yield (
+            "isolation is 'availability' and there is no witness: a lost node is fenced before it is taken over from, "
+            "but a node that starts and does not hear the other may run the module at once, and fences nobody. "
+            "`isolation: safety` rules that out"
         )
 
 
@@ -126,28 +140,56 @@ _ISOLATION: Final = {
 
 def _bounds(module: CompiledModule) -> Iterator[str]:
     """Detection and start, from the settings: the longest it can take, not what it usually takes."""
-    lost = module.heartbeat.lost_after
     start_s = sum(step.start_bound_s for step in module.steps if {"prim", "both"} & set(step.scopes))
+    lost_s = module.heartbeat.lost_after.seconds
     if module.kind == "mirror" and len(module.nodes) == 2 and module.witness is not None:
-        yield from _witness_bounds(module.witness, start_s)
-    elif module.kind == "mirror" and len(module.nodes) == 2 and module.isolation == "availability":
-        start, total = _rounded(start_s), _rounded(lost.seconds + start_s)
-        yield f"take-over after a crash: noticed after {lost}, then at most {start} to start: within {total}"
+        yield _take_over(module, _lease_bound_s(module.witness), "its lease runs out within", start_s)
+        alone = _rounded(0.5 * module.witness.lease_s)
+        yield f"a primary that reaches neither its peer nor the witness is stopped by force after {alone}"
+    elif module.kind == "mirror" and len(module.nodes) == 2 and (module.fences or module.isolation == "availability"):
+        yields_s = YIELD_S if module.fences and module.has_data else 0.0
+        yield _take_over(module, lost_s + yields_s, "noticed after", start_s)
     else:
         yield f"a start takes at most {_rounded(start_s)}"
+    if module.kind == "mirror" and len(module.nodes) == 2 and module.fences:
+        yield from _fence_bounds(module)
     if module.kind == "farm":
-        yield f"a lost node's share goes to the others {lost} after its last heartbeat"
+        yield f"a lost node's share goes to the others {module.heartbeat.lost_after} after its last heartbeat"
     yield f"a stop ends within {_rounded(sum(step.stop_bound_s for step in module.steps))}, by force if need be"
 
 
-def _witness_bounds(witness: CompiledWitness, start_s: float) -> Iterator[str]:
+def _take_over(module: CompiledModule, right_s: float, by: str, start_s: float) -> str:
+    """A secondary has started its fence steps before."""
+    if not module.fences:
+        right, start, total = _rounded(right_s), _rounded(start_s), _rounded(right_s + start_s)
+        return f"take-over after a crash: {by} {right}, then at most {start} to start: within {total}"
+    fence_s, start_s = _fence_bound_s(module), start_s - sum(step.start_bound_s for step in _fencing(module))
+    total = _rounded(right_s + fence_s + start_s)
+    return (
+        f"take-over after a crash: {by} {_rounded(right_s)}, then at most {_rounded(fence_s)} to fence it and "
+        f"{_rounded(start_s)} to start: within {total}, if the first attempt to fence succeeds"
+    )
+
+
+def _lease_bound_s(witness: CompiledWitness) -> float:
     """A dead primary's lease runs out by the witness's clock, which may be 10 % slow; it is asked every tenth."""
-    lease_s = witness.lease_s
-    waits, alone = _rounded(1.25 * lease_s + witness.timeout_s), _rounded(0.5 * lease_s)
-    total = _rounded(1.25 * lease_s + witness.timeout_s + start_s)
-    start = _rounded(start_s)
-    yield f"take-over after a crash: its lease runs out within {waits}, then at most {start} to start: within {total}"
-    yield f"a primary that reaches neither its peer nor the witness is stopped by force after {alone}"
+    return 1.25 * witness.lease_s + witness.timeout_s
+
+
+def _fence_bounds(module: CompiledModule) -> Iterator[str]:
+    yield f"while a lost node cannot be fenced nothing is taken over from it; it is tried again every {AGAIN_S:g}s"
+    if module.has_data and module.witness is None:
+        held = _rounded(module.heartbeat.lost_after.seconds + _fence_bound_s(module))
+        yield f"a primary that loses its secondary acknowledges no write until that one is fenced: at most {held}"
+
+
+def _fencing(module: CompiledModule) -> list[CompiledStep]:
+    return [step for step in module.steps if step.plugin == FENCE]
+
+
+def _fence_bound_s(module: CompiledModule) -> float:
+    """One device after the other. Of a plugin by another name only the bound of the whole pipeline is known."""
+    return sum(step.start_bound_s for step in _fencing(module) or module.steps)
 
 
 def _rounded(seconds: float) -> Duration:
