@@ -55,9 +55,19 @@ def make_file(directory_fd: int, name: bytes, mode: int) -> int:
     return os.open(name, flags, mode, dir_fd=directory_fd)
 
 
-def own(directory_fd: int, name: bytes, mode: int, uid: int, gid: int) -> os.stat_result:
+def inherited_group(directory_fd: int, found: os.stat_result, gid: int) -> int:
+    """The group of a new file that somebody of this group made: the directory's when that says so."""
+    if found.st_gid in (gid, os.getegid()):
+        is_inherited = found.st_gid != gid and status(directory_fd, b"").st_mode & stat.S_ISGID
+        return found.st_gid if is_inherited else gid
+    return found.st_gid
+
+
+def own(directory_fd: int, name: bytes, mode: int, uid: int, gid: int, *, may_inherit: bool = False) -> os.stat_result:
     """Give a new file its owner, and then the bits that this clears."""
     found = status(directory_fd, name)
+    if may_inherit:
+        gid = inherited_group(directory_fd, found, gid)
     special = mode & (_KILLED | stat.S_ISVTX)
     if (found.st_uid, found.st_gid) != (uid, gid):
         set_owner(directory_fd, name, uid, gid)

@@ -115,9 +115,7 @@ class Naming(Reading):
         """Give what was made its owner, and make it known."""
         directory_fd = self._tree.open(parent)
         try:
-            group = os.fstat(directory_fd)
-            gid = group.st_gid if group.st_mode & stat.S_ISGID else request.gid
-            status = local.own(directory_fd, name, mode, request.uid, gid)
+            status = local.own(directory_fd, name, mode, request.uid, request.gid, may_inherit=True)
         except OSError:
             undo()
             raise
