@@ -230,12 +230,10 @@ class TestWarnings:
             f"{FILE}:3:17: 'drawbridge.10.0.0.9' does not watch itself: it is never 'down' by itself",
         )
 
-    def test_a_rule_on_what_the_other_node_never_tells(self) -> None:
-        """The engine takes it for `unknown`; a rule with `!=` would always act."""
-        assert compiled(FULL).warnings == (
-            f"{FILE}:17:45: 'remote.lighthouse.quay' is always 'unknown': "
-            "nodes do not tell each other their resources' values",
-        )
+    def test_a_rule_may_look_at_the_other_node(self) -> None:
+        module = compiled(FULL)
+        assert module.warnings == ()
+        assert module.to_spec("n1").told == ("lighthouse.quay",)
 
 
 class TestMistakesOfTheFile:
@@ -358,6 +356,6 @@ class TestMistakesOfTheFile:
         with pytest.raises(ConfigErrors) as caught:
             compiled("kind: farm\na: 1\nb: 2\n")
         keys = "keys here: kind, description, nodes, variables, heartbeat, isolation, witness, default_primary, "
-        keys += "weights, boot, max_loops, loop_interval, pipeline, checkers, rules"
+        keys += "weights, boot, max_loops, loop_interval, handle_time, pipeline, checkers, conditions, rules, disabled_rules"
         one, two = told("2:1", "unknown key 'a'", keys), told("3:1", "unknown key 'b'", keys)
         assert str(caught.value) == f"2 mistakes:\n{one}\n{two}"

@@ -9,8 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from safekit.config.compiled import CompiledRule
-from safekit.config.rules import ACTIONS, MAX_CHARACTERS, MAX_NESTING, VALUES, comparisons, parse, to_text
-from safekit.engine.rules import All, Any, Expression, Not, Rule
+from safekit.config.rules import ACTIONS, MAX_CHARACTERS, MAX_NESTING, VALUES, parse, to_text
+from safekit.engine.rules import All, Any, Expression, Not, Rule, comparisons
 from safekit.engine.rules import Test as Comparison
 from safekit_sdk import ConfigError, InternalError
 
@@ -210,8 +210,3 @@ def test_a_compiled_tree_of_another_version_is_refused(tree: list[object]) -> No
     rule = CompiledRule(label="l", condition=tree, action="stop", text="")
     with pytest.raises(InternalError):
         rule.to_rule()
-
-
-def test_a_message_is_told_before_the_rule() -> None:
-    rule = CompiledRule.of(parse("l: if (a.x == down) then stop"), "the disk is gone").to_rule()
-    assert rule.text == "the disk is gone (l: if (a.x == down) then stop;)"

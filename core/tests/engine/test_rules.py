@@ -10,7 +10,7 @@ from safekit.engine import rules
 from safekit.engine.actions import Explain, Phase, RunPipeline
 from safekit.engine.commands import NOT_CHECKED
 from safekit.engine.events import Command, ValueSet, VerdictChanged
-from safekit.engine.rules import All, Any, Not, Rule, classes, holds
+from safekit.engine.rules import All, Any, Not, Rule, holds
 
 from .kit import (
     ALONE,
@@ -73,10 +73,6 @@ def is_(name: str, value: str = "down", *, negated: bool = False, side: str = "l
 def test_an_expression_is_true_of_the_local_values_only(expression: object, expected: bool) -> None:
     values = {"http.home": "down", "http.api": "up", "tcp.db": "up"}
     assert holds(expression, values) is expected  # type: ignore[arg-type]
-
-
-def test_a_rule_knows_the_classes_it_looks_at() -> None:
-    assert classes(Any((Not(is_("a.x")), All((is_("b.y"), is_("c.*")))))) == {"a", "b", "c"}
 
 
 @pytest.mark.parametrize("action", list(ACTIONS))

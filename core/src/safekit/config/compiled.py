@@ -9,7 +9,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from safekit.config.module import Heartbeat
-from safekit.engine.rules import All, Any, Expression, Not, Rule, Test
+from safekit.engine import rules
+from safekit.engine.rules import All, Any, Count, Expression, Named, Not, Rule, Test
 from safekit.engine.spec import DEFAULT_WEIGHT, BootPolicy, IsolationPolicy, Kind, ModuleSpec, WitnessSpec
 from safekit_sdk import Duration, InternalError, ModuleKind, Scope
 
@@ -69,28 +70,32 @@ class CompiledWitness(CompiledEntry):
 class CompiledRule(_Compiled):
     label: str
     condition: list[Anything]
-    """The tree: `["&&", …]`, `["||", …]`, `["!", term]`, or `["local", class, ident, "==", value]`."""
+    """The tree: `["&&", …]`, `["||", …]`, `["!", term]`, `["of", 2, test, …]`, `["is", name, condition]`, or a test,
+    `["local", class, ident, "==", value]`."""
     action: str
     text: str
     hold_s: float = 0.0
     message: str = ""
     origin: str = ""
+    replaces: str = ""
+    """The origin of the rule with the same label that it is there for."""
+    enabled: bool = True
 
     @classmethod
-    def of(cls, rule: Rule, message: str = "") -> CompiledRule:
+    def of(cls, rule: Rule) -> CompiledRule:
         return cls(
             label=rule.label,
             condition=_to_list(rule.condition),
             action=rule.action,
             text=rule.text,
             hold_s=rule.hold_s,
-            message=message,
+            message=rule.message,
             origin=rule.origin,
         )
 
     def to_rule(self) -> Rule:
-        text = f"{self.message} ({self.text})" if self.message else self.text
-        return Rule(self.label, _from_list(self.condition), self.action, text, self.hold_s, self.origin)
+        condition = _from_list(self.condition)
+        return Rule(self.label, condition, self.action, self.text, self.hold_s, self.origin, self.message)
 
 
 class CompiledModule(_Compiled):
@@ -107,9 +112,12 @@ class CompiledModule(_Compiled):
     boot: Literal["auto", "on", "off"]
     max_loops: int
     loop_interval: Duration
+    handle_time: Duration = Duration(0)
     variables: dict[str, str]
     steps: tuple[CompiledStep, ...]
     checkers: tuple[CompiledChecker, ...]
+    conditions: dict[str, str] = {}
+    """Those that have a name, as text; the rules' trees have them inside."""
     rules: tuple[CompiledRule, ...]
     has_data: bool
     """A step replicates data."""
@@ -138,11 +146,14 @@ class CompiledModule(_Compiled):
 
     def to_spec(self, node: str) -> ModuleSpec:
         """As the engine of this node needs it."""
+        in_force = tuple(rule.to_rule() for rule in self.rules if rule.enabled)
         return ModuleSpec(
             name=self.name,
             kind=Kind(self.kind),
             nodes=self.nodes,
-            rules=tuple(rule.to_rule() for rule in self.rules),
+            rules=in_force,
+            told=rules.told(in_force),
+            handle_time_s=self.handle_time.seconds,
             isolation=IsolationPolicy(self.isolation),
             witness=self.witness.to_spec() if self.witness is not None else None,
             has_data=self.has_data,
@@ -160,24 +171,41 @@ class CompiledModule(_Compiled):
 
 MARGIN_S = 10.0
 """For the host's own work in a walk through the pipeline: ending checkers, messages."""
-_JOINTS: dict[str, type[All] | type[Any]] = {"&&": All, "||": Any}
 
 
 def _to_list(expression: Expression) -> list[Anything]:
-    if isinstance(expression, Test):
-        operator = "!=" if expression.negated else "=="
-        return [expression.side, expression.resource_class, expression.ident, operator, expression.value]
-    if isinstance(expression, Not):
-        return ["!", _to_list(expression.term)]
-    return ["&&" if isinstance(expression, All) else "||", *map(_to_list, expression.terms)]
+    match expression:
+        case Test(side, resource_class, ident, value, negated):
+            return [side, resource_class, ident, "!=" if negated else "==", value]
+        case Not(term):
+            return ["!", _to_list(term)]
+        case All(terms):
+            return ["&&", *map(_to_list, terms)]
+        case Any(choices):
+            return ["||", *map(_to_list, choices)]
+        case Count(least, tests):
+            return ["of", least, *map(_to_list, tests)]
+        case Named(name, condition):
+            return ["is", name, _to_list(condition)]
 
 
 def _from_list(tree: list[Anything]) -> Expression:
     match tree:
         case ["!", list(term)]:
             return Not(_from_list(term))
-        case ["&&" | "||" as joint, *terms]:
-            return _JOINTS[joint](tuple(_from_list(term) for term in terms))
+        case ["&&", *terms]:
+            return All(tuple(_from_list(term) for term in terms))
+        case ["||", *choices]:
+            return Any(tuple(_from_list(choice) for choice in choices))
+        case ["of", int(least), *tests]:
+            return Count(least, tuple(_test_from(test) for test in tests))
+        case ["is", str(name), list(condition)]:
+            return Named(name, _from_list(condition))
+    return _test_from(tree)
+
+
+def _test_from(tree: list[Anything]) -> Test:
+    match tree:
         case ["local" | "remote" as side, str(cls), str(ident), "==" | "!=" as operator, str(value)]:
             return Test(side, cls, ident, value, negated=operator == "!=")
     raise InternalError(f"a compiled rule has a part that is not known: {tree!r}"[:300])

@@ -214,17 +214,22 @@ class _Compiler:
             if speaks and entry.config.action != "none":
                 book.add_generated(generated(entry.resource, entry.config.action, entry.where))
         for entry, text in app_rules:
-            book.add([Source(text, "", f"app '{entry.plugin}'", partial(_anywhere, entry.where))])
-        book.add(self._own_rules())
+            book.add([Source(text, f"app '{entry.plugin}'", partial(_anywhere, entry.where))], own=False)
+        for name, text in self._file.conditions.items():
+            book.add_condition(name, self._source(("conditions", name), text))
+        book.add(self._own_rules(), own=True)
+        for index, label in enumerate(self._file.disabled_rules):
+            book.disable(label, self._document.where(("disabled_rules", index)))
 
     def _own_rules(self) -> Iterable[Source]:
         for index, rule in enumerate(self._file.rules):
-            path: tuple[str | int, ...] = ("rules", index)
-            message = ""
-            text = rule if isinstance(rule, str) else rule.rule
             if isinstance(rule, RuleEntry):
-                path, message = (*path, "rule"), rule.message
-            yield Source(text, message, self._document.where(path), partial(self._document.inside, path))
+                yield self._source(("rules", index, "rule"), rule.rule, rule.message)
+            else:
+                yield self._source(("rules", index), rule)
+
+    def _source(self, path: tuple[str | int, ...], text: str, message: str = "") -> Source:
+        return Source(text, self._document.where(path), partial(self._document.inside, path), message)
 
     def _nodes(self) -> tuple[str, ...]:
         nodes = self._file.nodes
@@ -289,9 +294,11 @@ class _Compiler:
             boot=file.boot,
             max_loops=file.max_loops,
             loop_interval=file.loop_interval,
+            handle_time=file.handle_time,
             variables=self._variables,
             steps=steps,
             checkers=checkers,
+            conditions=book.conditions(),
             rules=book.rules(),
             has_data=False,
             packages={},
@@ -309,4 +316,5 @@ def signature(module: CompiledModule) -> str:
     witness = [content["witness"]] if content["witness"] else []
     for part in (*content["steps"], *content["checkers"], *content["rules"], *witness):
         part.pop("origin")
+        part.pop("replaces", None)
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -14,6 +14,9 @@ ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 MAX_STEPS = 200
 MAX_RULES = 200
+MAX_CONDITIONS = 100
+ConditionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,62}$")]
+RuleLabel = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}$")]
 
 
 class _Part(BaseModel):
@@ -42,7 +45,7 @@ class RuleEntry(_Part):
     rule: str
     """`label: if (class.name == down) then restart;`"""
     message: str = Field(default="", max_length=500)
-    """What `safekit why` says when the rule acts."""
+    """What the status and `safekit why` say when the rule acts."""
 
 
 class ModuleFile(_Part):
@@ -75,9 +78,17 @@ class ModuleFile(_Part):
     """Automatic restarts within `loop_interval`; one more stops the module."""
     loop_interval: Duration = Duration(86400)
     """0 counts none."""
+    handle_time: Duration = Duration(0)
+    """What follows from the rules must have been the same action for so long before it is done, as in SafeKit, where
+    it is 15s; 0: at once. A single rule waits by `for 5s`."""
     pipeline: list[Any] = Field(default=[], max_length=MAX_STEPS)
     """Resources and the application, in start order, each as `plugin: {settings}`; stopped in reverse."""
     checkers: list[Any] = Field(default=[], max_length=MAX_STEPS)
     """What is observed, each as `plugin: {settings}`."""
+    conditions: dict[ConditionName, str] = Field(default={}, max_length=MAX_CONDITIONS)
+    """Names for parts of rules: `{cut_off: "2 of (ping.*) == down"}`; one may use those above it."""
     rules: list[str | RuleEntry] = Field(default=[], max_length=MAX_RULES)
-    """`label: if (class.name == down) then restart;` beside those that checkers bring by their `action`."""
+    """`label: if (class.name == down) then restart;` beside those that checkers bring by their `action`, and those of
+    apps. One with the label of another takes its place."""
+    disabled_rules: list[RuleLabel] = Field(default=[], max_length=MAX_RULES)
+    """Labels of rules that do nothing, whoever brought them: `safekit rules list` names all."""

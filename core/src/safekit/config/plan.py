@@ -238,7 +238,7 @@ def _scalars(before: CompiledModule, after: CompiledModule) -> Iterator[Change]:
     impacts = {"kind": Impact.MODULE, "witness": Impact.MODULE, "description": Impact.NONE}
     old, new = ({**m.model_dump(mode="json"), "witness": m.witness_in_force} for m in (before, after))
     keys = ("kind", "description", "isolation", "witness", "default_primary", "boot", "max_loops", "loop_interval")
-    for key in (*keys, "heartbeat", "variables"):
+    for key in (*keys, "handle_time", "conditions", "heartbeat", "variables"):
         if details := tuple(_differences(old[key], new[key])):
             yield Change(what=key, action="change", impact=impacts.get(key, Impact.LIVE), details=details)
 
@@ -280,7 +280,10 @@ def _checkers(before: Iterable[CompiledChecker], after: Iterable[CompiledChecker
 
 def _rules(before: Iterable[CompiledRule], after: Iterable[CompiledRule]) -> Iterator[Change]:
     def details(old: CompiledRule, new: CompiledRule) -> Iterator[str]:
-        return _differences({"rule": old.text, "message": old.message}, {"rule": new.text, "message": new.message})
+        return _differences(
+            {"rule": old.text, "message": old.message, "enabled": old.enabled},
+            {"rule": new.text, "message": new.message, "enabled": new.enabled},
+        )
 
     old, new = {rule.label: rule for rule in before}, {rule.label: rule for rule in after}
     return _each("rule", old, new, Impact.LIVE, details)

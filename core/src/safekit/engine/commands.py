@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from safekit.engine import data, rules
+from collections.abc import Iterator
+from typing import Final
+
+from safekit.engine import data, firing, rules
 from safekit.engine.events import Command
 from safekit.engine.module import Turn
 from safekit.engine.reports import Readiness
@@ -158,57 +161,90 @@ def _second(turn: Turn, by: str) -> None:
 
 def act_on_rule(turn: Turn) -> bool:
     """Let the strongest rule act on a module that runs steadily. True when it did."""
-    rule = turn.firing(may_swap=not swap_obstacle(turn))
+    obstacle = swap_obstacle(turn)
+    rule = firing.firing(turn, may_swap=not obstacle)
     if rule is None:
         return False
-    facts = turn.rule_facts(rule)
-    why = f"rule '{rule.label}': {_because(facts)}"
+    facts = firing.facts(turn, rule)
+    why = f"rule '{rule.label}': {_because(rule, facts)}"
+    others = tuple(_passed_over(turn, rule, obstacle))
     if rule.action in {"restart", "stopstart", "wait"} and not turn.count_loop(rule.label):
         turn.begin("stop", f"stopping: {why}, once too often", "max_loops", severity="alarm", facts=facts)
         return True
     if rule.action == "stop":
         turn.set(desired=False)
-        return turn.begin("stop", f"stopping: {why}", rule.label, severity="warning", facts=facts)
     if rule.action == "stopstart":
         turn.set(again=True)
-        return turn.begin("stop", f"stopping, to start again: {why}", rule.label, severity="warning", facts=facts)
     if rule.action == "wait":
         turn.set(wait_rule=rule.label)
-    row = {"restart": "restart", "wait": "wait", "swap": "swap-out"}[rule.action]
-    return turn.begin(row, why, rule.label, severity="warning", facts=facts)
+    row, before = _ACTIONS[rule.action]
+    return turn.begin(row, before + why, rule.label, severity="warning", facts=facts, considered=others)
 
 
-def _because(facts: dict[str, str]) -> str:
-    """The evidence of the verdict that made the rule true, for the first line that an operator reads."""
-    downs = [f"{name} {value}" for name, value in facts.items() if value.startswith("down")]
-    return downs[0] if downs else facts["rule"]
+_ACTIONS: Final = {
+    "restart": ("restart", ""),
+    "swap": ("swap-out", ""),
+    "stopstart": ("stop", "stopping, to start again: "),
+    "wait": ("wait", ""),
+    "stop": ("stop", "stopping: "),
+}
+"""The row of the table, and what its reason begins with."""
+
+
+def _passed_over(turn: Turn, acting: rules.Rule, obstacle: str) -> Iterator[str]:
+    """The other rules that are true now, and why they do not act."""
+    for rule in turn.m.spec.rules:
+        if rule is acting or not firing.is_true(turn, rule):
+            continue
+        held_s = firing.held_s(turn, rule)
+        if rule.action == "swap" and obstacle:
+            yield f"rule '{rule.label}' (swap): {obstacle}"
+        elif held_s < rule.hold_s:
+            yield f"rule '{rule.label}' ({rule.action}): true for {held_s:.2f} s of {rule.hold_s:g} s"
+        else:
+            yield f"rule '{rule.label}' ({rule.action}): '{acting.label}' goes before it"
+
+
+def _because(rule: rules.Rule, facts: dict[str, str]) -> str:
+    """For the first line that an operator reads: what the rule's author says, and the first verdict behind it."""
+    name, verdict = next(((name, fact) for name, fact in facts.items() if name != "rule"), ("", ""))
+    evidence = f"{name} {verdict}" if name else facts["rule"]
+    return f"{rule.message} ({evidence})" if rule.message else evidence
 
 
 def held_in_wait(turn: Turn) -> bool:
-    """Whether a wait rule, or a checker that has not answered yet, keeps the module in WAIT."""
+    """Whether a wait rule, or a checker that has not answered yet, keeps the module in WAIT. A hold time is for what
+    runs: nothing is started that would be stopped again."""
     m = turn.m
     for rule in m.spec.rules:
-        if rule.action == "wait" and _true_or_unanswered(turn, rule.label):
+        if rule.action == "wait" and (_holds_in_wait(turn, rule) or _is_unanswered(turn, rule)):
             return True
     if m.wait_rule:
         turn.set(wait_rule="")
-        turn.say("no wait rule applies any more", "Implicit_wakeup")
+        turn.say("no wait rule applies any more", "Implicit_wakeup", held_by=m.wait_rule)
     return False
 
 
-def _true_or_unanswered(turn: Turn, label: str) -> bool:
-    rule = next(rule for rule in turn.m.spec.rules if rule.label == label)
-    looked_at = rules.classes(rule.condition)
-    if rules.holds(rule.condition, turn.m.plain_values()):
-        downs = [f"{n} is {v.value}" for n, v in turn.m.values.items() if n.partition(".")[0] in looked_at]
-        why = f"rule '{label}' holds it: {', '.join(downs) or rule.text}"
-        turn.be(WAIT, Readiness.NOT_READY, why, label, severity="warning", facts=turn.rule_facts(rule))
-        return True
-    waiting = [n for n, v in turn.m.values.items() if v.value == "init" and n.partition(".")[0] in looked_at]
-    unanswered = [name for name in waiting if turn.m.values[name].reason != NOT_CHECKED]
-    if unanswered:
-        turn.be(WAIT, Readiness.TRANSIENT, f"waiting for the first answer of {unanswered[0]}", label)
-    return bool(unanswered)
+def _holds_in_wait(turn: Turn, rule: rules.Rule) -> bool:
+    if not firing.is_true(turn, rule):
+        return False
+    seen = rules.evidence(rule.condition, turn.m.plain_values(), firing.remote_values(turn))
+    why = f"{rule.message}: " * bool(rule.message) + ", ".join(f"{name} is {value}" for name, value in seen.items())
+    facts = firing.facts(turn, rule)
+    why = f"rule '{rule.label}' holds it: {why}"
+    turn.be(WAIT, Readiness.NOT_READY, why, rule.label, severity="warning", facts=facts)
+    turn.set(wait_rule=rule.label)
+    return True
+
+
+def _is_unanswered(turn: Turn, rule: rules.Rule) -> bool:
+    """SafeKit's: an init value that a wait rule looks at keeps the module waiting."""
+    looked_at = [test for test in rules.comparisons(rule.condition) if test.side == "local"]
+    for name, value in turn.m.values.items():
+        if value.value == "init" and value.reason != NOT_CHECKED and any(test.looks_at(name) for test in looked_at):
+            turn.be(WAIT, Readiness.TRANSIENT, f"waiting for the first answer of {name}", rule.label)
+            return True
+    return False
 
 
 NOT_CHECKED = "not checked in this state"

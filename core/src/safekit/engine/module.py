@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from safekit.engine import rules
 from safekit.engine.actions import Action, Explain, KillHost, Publish, RunPipeline, StartHost, StopHost
 from safekit.engine.around import PeerView, Surroundings
 from safekit.engine.events import Command
@@ -14,7 +13,7 @@ from safekit.engine.lease import NO_RIGHT, Right
 from safekit.engine.reports import ModuleState, Readiness
 from safekit.engine.share import NO_SHARE, Share
 from safekit.engine.spec import ModuleSpec
-from safekit.engine.transitions import ROWS, Row, phases
+from safekit.engine.transitions import LEAVE_IT_ALONE, ROWS, Row, phases
 
 
 class HostState(StrEnum):
@@ -114,7 +113,8 @@ class Module:
     reload: bool = False
     values: dict[str, Value] = field(default_factory=dict)
     holding: dict[str, float] = field(default_factory=dict)
-    """Rules with a hold time whose condition is true, since when."""
+    """Rules with a hold time whose condition is true, since when; and since when `then ACTION` has been what follows,
+    where that must stay the same for a time."""
     wait_rule: str = ""
     loops: tuple[float, ...] = ()
     retry_s: float = 0.0
@@ -276,6 +276,7 @@ class Turn:
         run = Run(number, row, self.now_s + bound_s, force, order=order if waits else None)
         parting = "" if row.after else self.m.parting
         self.set(runs=number, run=run, claim=0, handover=handover, parting=parting, parting_s=self.now_s)
+        self.set(holding=self.m.holding if name in LEAVE_IT_ALONE else {})
         self.be(
             after,
             Readiness.TRANSIENT,
@@ -331,30 +332,3 @@ class Turn:
             prevent="find out why it fails: `safekit log`; then `safekit module start`",
         )
         return False
-
-    def firing(self, *, may_swap: bool) -> rules.Rule | None:
-        """The strongest rule that holds now, its hold time included, and whose action is possible."""
-        due = [rule for rule in self.m.spec.rules if self._due(rule) and (may_swap or rule.action != "swap")]
-        return max(due, key=lambda rule: rules.STRENGTH.index(rule.action), default=None)
-
-    def _due(self, rule: rules.Rule) -> bool:
-        if rule.action not in rules.STRENGTH or not rules.holds(rule.condition, self.m.plain_values()):
-            return False
-        return self.now_s >= self.m.holding.get(rule.label, self.now_s) + rule.hold_s
-
-    def note_holding(self) -> None:
-        """Remember since when the rules with a hold time have been true."""
-        values = self.m.plain_values()
-        true = [r.label for r in self.m.spec.rules if r.hold_s > 0 and rules.holds(r.condition, values)]
-        holding = {label: self.m.holding.get(label, self.now_s) for label in true}
-        if holding != self.m.holding:
-            self.set(holding=holding)
-
-    def rule_facts(self, rule: rules.Rule) -> dict[str, str]:
-        """The rule's text and the verdicts it looked at."""
-        looked_at = rules.classes(rule.condition)
-        facts = {"rule": rule.text or rule.label}
-        for name, value in self.m.values.items():
-            if name.partition(".")[0] in looked_at:
-                facts[name] = f"{value.value} for {self.now_s - value.since_s:.2f} s: {value.reason}".rstrip(": ")
-        return facts

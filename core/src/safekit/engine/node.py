@@ -10,6 +10,7 @@ from safekit.engine.actions import Action, Explain
 from safekit.engine.around import PeerView, Surroundings
 from safekit.engine.durable import Durable, ModuleFacts, facts_of, recalled
 from safekit.engine.events import Event
+from safekit.engine.firing import note_holding
 from safekit.engine.membership import Membership
 from safekit.engine.module import HostState, Module, Turn, Value
 from safekit.engine.reporting import report
@@ -253,7 +254,7 @@ def _turn(node: NodeState, name: str, now_s: float, actions: list[Action], event
     _learn_epoch(turn)
     if event is not None:
         _take_in(turn, event)
-    turn.note_holding()
+    note_holding(turn)
     progress.limits(turn)
     _DECIDE[turn.m.spec.kind](turn)
     actions += turn.actions

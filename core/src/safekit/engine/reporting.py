@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from safekit.engine import data
 from safekit.engine.module import Module
 from safekit.engine.reports import FarmReport, ModuleReport
 from safekit.engine.share import PLACE
 from safekit.engine.spec import Kind
+
+MAX_TOLD: Final = 64
+MAX_TOLD_CHARS: Final = 16
+"""Rules know shorter words only."""
 
 
 def report(module: Module) -> ModuleReport:
@@ -29,8 +35,20 @@ def report(module: Module) -> ModuleReport:
         signature=module.spec.signature,
         reason=module.reason,
         places=() if is_farm else places(module),
+        values=told(module) if module.spec.told else (),
         farm=_farm_report(module) if is_farm else None,
     )
+
+
+def told(module: Module) -> tuple[tuple[str, str], ...]:
+    """In the order of names: the same values are the same report."""
+    asked = frozenset(module.spec.told)
+    found = [
+        (name, value.value[:MAX_TOLD_CHARS])
+        for name, value in sorted(module.values.items())
+        if name in asked or f"{name.partition('.')[0]}.*" in asked
+    ]
+    return tuple(found[:MAX_TOLD])
 
 
 def _farm_report(module: Module) -> FarmReport:

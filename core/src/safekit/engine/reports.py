@@ -92,6 +92,8 @@ class ModuleReport:
     reason: str = ""
     places: tuple[tuple[str, str], ...] = ()
     """Of a mirror: what its resources tell those of the other node, by the resource's identifier."""
+    values: tuple[tuple[str, str], ...] = ()
+    """Of a mirror: the resources that rules of the receiver look at."""
     farm: FarmReport | None = None
     """Of a farm only."""
 

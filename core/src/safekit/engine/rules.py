@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+Values = Mapping[str, str]
+NO_VALUES: Final[Values] = MappingProxyType({})
+UNKNOWN: Final = "unknown"
+"""The value of what was never reported, and of everything on a node that is not heard."""
+ALL: Final = "*"
+ANY: Final = "?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +24,26 @@ class Test:
     ident: str
     value: str
     negated: bool = False
+
+    @property
+    def resource(self) -> str:
+        return f"{self.resource_class}.{self.ident}"
+
+    @property
+    def reference(self) -> str:
+        """As rules write it."""
+        return self.resource if self.side == "local" else f"{self.side}.{self.resource}"
+
+    def is_true_of(self, value: str) -> bool:
+        return (value == self.value) != self.negated
+
+    def looks_at(self, resource: str) -> bool:
+        if self.ident in {ALL, ANY}:
+            return resource.startswith(f"{self.resource_class}.")
+        return resource == self.resource
+
+
+# The fields of no two kinds of expression are the same: the journal's JSON tells them apart by that.
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +58,26 @@ class All:
 
 @dataclass(frozen=True, slots=True)
 class Any:
-    terms: tuple[Expression, ...]
+    choices: tuple[Expression, ...]
 
 
-Expression = Test | Not | All | Any
+@dataclass(frozen=True, slots=True)
+class Count:
+    """`2 of (tcp.*, ping.gw) == down`: at least so many of all that the tests look at. They differ in the resource."""
+
+    least: int
+    tests: tuple[Test, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A condition that has a name, where it is used."""
+
+    name: str
+    condition: Expression
+
+
+Expression = Test | Not | All | Any | Count | Named
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,46 +91,98 @@ class Rule:
     """How long the condition must hold before the rule acts (`for 5s`)."""
     origin: str = ""
     """Where it stands: a file and line, or the plugin that brought it."""
+    message: str = ""
+    """For the operator, when it acts."""
 
 
-STRENGTH = ("restart", "swap", "stopstart", "wait", "stop")
+STRENGTH: Final = ("restart", "swap", "stopstart", "wait", "stop")
 """Of several rules that hold the strongest acts."""
 
 
-def holds(expression: Expression, values: Mapping[str, str]) -> bool:
-    """Whether it is true of these local resource values. One that was never reported is `unknown`, as is
-    every remote one."""
+def strongest(rules: Iterable[Rule]) -> Rule | None:
+    """Of equals the first."""
+    return max(rules, key=lambda rule: STRENGTH.index(rule.action), default=None)
+
+
+def parts(expression: Expression) -> tuple[Expression, ...]:
+    """What it is made of, one level down."""
     match expression:
         case Test():
-            return _test(expression, values)
-        case Not(term):
-            return not holds(term, values)
-        case All(terms):
-            return all(holds(term, values) for term in terms)
-        case Any(terms):
-            return any(holds(term, values) for term in terms)
+            return ()
+        case Not(term) | Named(condition=term):
+            return (term,)
+        case All(terms) | Any(terms) | Count(tests=terms):
+            return terms
 
 
-def _test(test: Test, values: Mapping[str, str]) -> bool:
-    found = [] if test.side == "remote" else _named(test, values)
-    results = [(value == test.value) != test.negated for value in found or ["unknown"]]
-    return all(results) if test.ident == "*" else any(results)
+def comparisons(expression: Expression, *, inside_names: bool = True) -> Iterator[Test]:
+    """Every comparison, left to right; with those of named conditions."""
+    if isinstance(expression, Test):
+        yield expression
+    elif inside_names or not isinstance(expression, Named):
+        for part in parts(expression):
+            yield from comparisons(part, inside_names=inside_names)
 
 
-def _named(test: Test, values: Mapping[str, str]) -> list[str]:
-    if test.ident not in {"*", "?"}:
-        name = f"{test.resource_class}.{test.ident}"
-        return [values[name]] if name in values else []
-    prefix = f"{test.resource_class}."
-    return [value for name, value in values.items() if name.startswith(prefix)]
-
-
-def classes(expression: Expression) -> frozenset[str]:
-    """The resource classes that it looks at."""
+def holds(expression: Expression, local: Values, remote: Values = NO_VALUES) -> bool:
+    """Whether it is true of these values of this node and of the other one."""
     match expression:
-        case Test(_, resource_class):
-            return frozenset({resource_class})
+        case Test():
+            results = [expression.is_true_of(value) for value in observed(expression, local, remote).values()]
+            return all(results) if expression.ident == ALL else any(results)
         case Not(term):
-            return classes(term)
-        case All(terms) | Any(terms):
-            return frozenset().union(*(classes(term) for term in terms))
+            return not holds(term, local, remote)
+        case All(terms):
+            return all(holds(term, local, remote) for term in terms)
+        case Any(choices):
+            return any(holds(choice, local, remote) for choice in choices)
+        case Count(least):
+            return len(counted(expression, local, remote)) >= least
+        case Named(condition=condition):
+            return holds(condition, local, remote)
+
+
+def observed(test: Test, local: Values, remote: Values = NO_VALUES) -> dict[str, str]:
+    """What it looks at, as rules write it, with the values; never empty."""
+    values, prefix = (remote, "remote.") if test.side == "remote" else (local, "")
+    if test.ident not in {ALL, ANY}:
+        return {test.reference: values.get(test.resource, UNKNOWN)}
+    found = {prefix + name: value for name, value in values.items() if test.looks_at(name)}
+    return found or {test.reference: UNKNOWN}
+
+
+def counted(count: Count, local: Values, remote: Values = NO_VALUES) -> dict[str, str]:
+    """Those of which the comparison is true; one that is named twice counts once."""
+    return {
+        name: value
+        for test in count.tests
+        for name, value in observed(test, local, remote).items()
+        if test.is_true_of(value)
+    }
+
+
+def evidence(expression: Expression, local: Values, remote: Values = NO_VALUES) -> dict[str, str]:
+    """The values that make it true, or false: of a part that changes nothing there are none."""
+    return _evidence(expression, local, remote, holds(expression, local, remote))
+
+
+def _evidence(expression: Expression, local: Values, remote: Values, truth: bool) -> dict[str, str]:
+    match expression:
+        case Test():
+            seen = observed(expression, local, remote)
+            return {name: value for name, value in seen.items() if expression.is_true_of(value) == truth}
+        case Not(term):
+            return _evidence(term, local, remote, not truth)
+        case Count(_, members):
+            true = counted(expression, local, remote)
+            seen = {name: value for test in members for name, value in observed(test, local, remote).items()}
+            return {name: value for name, value in seen.items() if (name in true) == truth}
+        case _:
+            agreeing = [part for part in parts(expression) if holds(part, local, remote) == truth]
+            return {n: v for part in agreeing for n, v in _evidence(part, local, remote, truth).items()}
+
+
+def told(rules: Iterable[Rule]) -> tuple[str, ...]:
+    """The resources of this node that rules of the other one look at: `class.ident`, or `class.*`."""
+    remote = [test for rule in rules for test in comparisons(rule.condition) if test.side == "remote"]
+    return tuple(sorted({f"{t.resource_class}.*" if t.ident in {ALL, ANY} else t.resource for t in remote}))

@@ -53,6 +53,10 @@ class ModuleSpec:
     nodes: tuple[str, ...]
     """The nodes that have the module, in the order of preference. A mirror has one or two."""
     rules: tuple[Rule, ...] = ()
+    told: tuple[str, ...] = ()
+    """What rules of the other node look at here, as `rules.told` names it."""
+    handle_time_s: float = 0.0
+    """SafeKit's: what follows from the rules must have been the same action for so long."""
     isolation: IsolationPolicy = IsolationPolicy.SAFETY
     witness: WitnessSpec | None = None
     """Who says which node may run when they do not hear each other; then `isolation` is not asked."""

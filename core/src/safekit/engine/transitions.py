@@ -160,6 +160,8 @@ ROWS: Final[dict[str, Row]] = {
         ),
     )
 }
+LEAVE_IT_ALONE: Final = frozenset({"joined", "left", "fence"})
+"""Rows in which the application that runs here goes on as it is."""
 
 
 def phases(row: Row, before: ModuleState, force: bool) -> tuple[Phase, ...]:
