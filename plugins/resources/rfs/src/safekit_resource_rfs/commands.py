@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
@@ -90,7 +91,10 @@ def list_conflicts(module: One, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(answer, indent=2))
         return
-    lines = ((one["set"], one["path"], str(one["size"]), one["time"]) for one in answer["kept"])
+    lines = (
+        (one["group"], one["path"], str(one["size_bytes"]), time.strftime("%F %T", time.localtime(one["mtime_s"])))
+        for one in answer["kept"]
+    )
     _table(("set", "path", "bytes", "changed"), lines)
 
 
