@@ -16,6 +16,7 @@ from typing import Final
 from safekit_resource_rfs.changes import (
     Allocate,
     Bind,
+    Change,
     Entry,
     MakeFile,
     RemoveXattr,
@@ -52,6 +53,8 @@ class FileCopy(Job):
         self._left: deque[int] | range = range(0)
         self._has_begun = self._is_settling = False
         self.slot = 0
+        self.began_seq = 0
+        """Of its first change."""
         self._comparing: dict[int, dict[str, Sequence[bytes]]] = {}
         self._touched: set[int] = set()
         """Zones that live changes wrote to while they were compared; WHOLE: all."""
@@ -61,6 +64,10 @@ class FileCopy(Job):
         self._counted_bytes = self._count()
         desk.files_total += 1
         desk.bytes_total += self._counted_bytes
+
+    @property
+    def is_whole(self) -> bool:
+        return self._zones is None
 
     def _count(self) -> int:
         return self._size if self._zones is None else min(self._size, len(self._zones) * ZONE_BYTES)
@@ -94,9 +101,10 @@ class FileCopy(Job):
         path = join(self.node.path, self.name)
         stream = self._desk.stream
         if self._there is None:
-            stream.put(MakeFile(path, self.slot, here.mode & PERMISSIONS, here.uid, here.gid))
+            bind: Change = MakeFile(path, self.slot, here.mode & PERMISSIONS, here.uid, here.gid)
         else:
-            stream.put(Bind(self.slot, path))
+            bind = Bind(self.slot, path)
+        self.began_seq = stream.put(bind)
         stream.put(Resize(self.slot, here.size))
         for slot in stream.live_slots.bound_to(path):
             stream.put(Bind(slot, path))

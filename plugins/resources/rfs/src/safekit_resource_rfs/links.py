@@ -32,6 +32,8 @@ class Group:
     first: bytes
     """Name that was dealt with first."""
     inode_there: int | None
+    is_compared: bool = False
+    """All of its data."""
     is_dirty: bool = False
     """Live changes wrote to it since: through a name that may not have been the same file there."""
 
@@ -106,6 +108,11 @@ class Links:
         for path in paths:
             del self._waiting[path]
         return tuple(paths)
+
+    def compared(self, inode: int) -> None:
+        group = self._groups.get(inode)
+        if group is not None:
+            group.is_compared = True
 
     def touch(self, inode: int) -> None:
         group = self._groups.get(inode)

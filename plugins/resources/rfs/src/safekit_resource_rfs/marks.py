@@ -154,6 +154,7 @@ class Marks:
         self._wanted: dict[Mark, None] = {}
         self._wanted_places: set[Place] = set()
         self._writing: tuple[Mark, ...] = ()
+        self._writing_places: set[Place] = set()
         self.latest_ns = 0
         for mark in log:
             self.new.add(mark)
@@ -197,7 +198,7 @@ class Marks:
         return False
 
     def _want(self, place: Place, now_ns: int) -> None:
-        if place in self._wanted_places:
+        if place in self._wanted_places or place in self._writing_places:
             return
         self._wanted_places.add(place)
         if self.count + len(self._wanted) >= MAX_PLACES:
@@ -228,7 +229,7 @@ class Marks:
             return ()
         self._writing = tuple(self._wanted)
         self._wanted.clear()
-        self._wanted_places.clear()
+        self._writing_places, self._wanted_places = self._wanted_places, set()
         return self._writing
 
     def end_append(self) -> None:
@@ -236,6 +237,7 @@ class Marks:
         for mark in self._writing:
             self.new.add(mark)
         self._writing = ()
+        self._writing_places = set()
 
     def begin_checkpoint(self) -> None:
         self.old.merge(self.new)

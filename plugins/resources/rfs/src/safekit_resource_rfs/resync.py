@@ -191,9 +191,11 @@ class Resync:
         if loses and (self._renames is not None or self.tree.is_pending(path) or self._links.is_waiting(path)):
             self.add_everything()
 
-    def missed(self, change: Change, error: int, later: Sequence[Change]) -> None:
+    def missed(self, seq: int, change: Change, error: int, later: Sequence[Change]) -> None:
         """The secondary could not apply it. `later`: what followed in the stream since."""
         for path in self._paths(change, [each for each in later if isinstance(each, Rename)]):
+            if path is not None and self._is_copied_after(seq, path):
+                continue
             if error in _EXPECTED:
                 self._add(path)
             elif len(self._late) < MAX_LATE:
@@ -201,6 +203,11 @@ class Resync:
             else:
                 self._late = [None]
         self.pump()
+
+    def _is_copied_after(self, seq: int, path: bytes) -> bool:
+        """Whether what was missed is part of what is copied anyway."""
+        job = self.tree.job(path)
+        return isinstance(job, FileCopy) and job.is_whole and not 0 < job.began_seq < seq
 
     def add_everything(self) -> None:
         self._links.sees_all = True
@@ -401,7 +408,7 @@ class Resync:
         self._mark_changed(node)
         if bond is Bond.LINK and group is not None:
             self._link(node, here.name, group.first)
-            if group.is_dirty:
+            if group.is_dirty or not group.is_compared:
                 self.tree.add(group.first)
         else:
             self._copy(node, here, None, None)
@@ -417,6 +424,8 @@ class Resync:
         if here.name in node.files:
             node.add(here.name, zones)
             return
+        if zones is None:
+            self._links.compared(here.inode)
         job = FileCopy(self._desk, node, here.name, here, there, zones)
         job.done = self._file_done
         node.files[here.name] = job

@@ -498,7 +498,7 @@ class Sender:
         elif isinstance(message, Missed):
             later = [kept.change for kept in self._window.after(message.seq)]
             self._misses += 1
-            resync.missed(self._window.change(message.seq), message.errno, later)
+            resync.missed(message.seq, self._window.change(message.seq), message.errno, later)
         elif isinstance(message, Listed | Checksummed | XattrsListed):
             resync.answered(message)
         elif isinstance(message, Paired):

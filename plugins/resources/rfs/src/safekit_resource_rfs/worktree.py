@@ -255,6 +255,11 @@ class WorkTree:
         node, pending = self._find(path)
         return pending or (node is not None and split(path)[1] in node.files)
 
+    def job(self, path: bytes) -> Job | None:
+        directory, name = split(path)
+        node = self._existing(directory)
+        return node.files.get(name) if node is not None else None
+
     def touched(self, path: bytes) -> None:
         """A live change gave or took the name."""
         directory, name = split(path)

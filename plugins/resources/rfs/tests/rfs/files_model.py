@@ -335,6 +335,7 @@ class Files:
             yield change.path
         elif isinstance(change, changes.Rename):
             yield change.new
+            yield change.old
 
     # what is asked
 

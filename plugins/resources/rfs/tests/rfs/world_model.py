@@ -93,7 +93,7 @@ class Cluster:
         self._resolve_doubt()
         if self.primary is None:
             self._choose()
-        elif not self.promoting:
+        else:
             self._watch(self.primary)
         self._connect()
 
@@ -132,6 +132,7 @@ class Cluster:
     def _watch(self, primary: Machine) -> None:
         process = primary.process
         if process is None:
+            self.promoting = False
             self._dead_since_s = min(self._dead_since_s, self.now_s)
             if self.now_s - self._dead_since_s > LOSS_S:
                 self._dead_since_s = NEVER_S
@@ -139,6 +140,8 @@ class Cluster:
                 self.note(f"{primary.name} is no longer primary: it is dead")
             return
         self._dead_since_s = NEVER_S
+        if self.promoting:
+            return
         sender = process.core
         assert isinstance(sender, Sender)
         if sender.is_connected and self.random.random() < 0.2:
