@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import ParamSpec
 
+from safekit_resource_rfs import syscalls
 from safekit_resource_rfs.cover import NOTICE_NAME, Cover
 from safekit_resource_rfs.exclusion import NOTHING, Exclusion
 from safekit_resource_rfs.filesystem import Filesystem
@@ -66,6 +67,7 @@ class Mount:
         _allow_descriptors()
         root_fd = mounting.open_directory(directory)
         try:
+            syscalls.handle_of(root_fd)  # EOPNOTSUPP now and not at the first modification
             device_fd = mounting.mount(directory, "safekit-rfs")
         except BaseException:
             os.close(root_fd)
@@ -129,8 +131,11 @@ class Mount:
         """How many files the kernel knows, for which memory is used."""
         return self._filesystem.nodes if self._filesystem else 0
 
-    async def settle_times(self) -> None:
-        """Record the times of modification that are still due, before the stream ends."""
+    async def settle(self) -> None:
+        """Before a planned `cover`, with the applications stopped: what the kernel still holds is written, and the
+        times of modification that are due are recorded. It lasts as long as the recorder lets modifications wait."""
+        if self._filesystem:
+            await self._run(mounting.write_back, self.directory)
         if self._filesystem:
             await self._filesystem.settle_times()
 

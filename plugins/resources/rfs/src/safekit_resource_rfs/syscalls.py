@@ -32,6 +32,7 @@ for _name, _arguments in {
     "umount2": (ctypes.c_char_p, ctypes.c_int),
     "renameat2": (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint),
     "fallocate": (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64),
+    "syncfs": (ctypes.c_int,),
     "utimensat": (ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int),
     "name_to_handle_at": (ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int),
     "open_by_handle_at": (ctypes.c_int, ctypes.c_char_p, ctypes.c_int),
@@ -63,6 +64,10 @@ def rename(old_fd: int, old: bytes, new_fd: int, new: bytes, flags: int) -> None
 
 def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
     _checked(_LIBC.fallocate(fd, mode, offset, length))
+
+
+def sync_filesystem(fd: int) -> None:
+    _checked(_LIBC.syncfs(fd))
 
 
 def set_times(directory_fd: int, name: bytes, atime_ns: int | None, mtime_ns: int | None) -> None:

@@ -126,7 +126,7 @@ class Server:
         elif word == "cover":
             await self.mount.cover(b"covered again\n")
         elif word == "flush":
-            await self.mount.settle_times()
+            await self.mount.settle()
             return self.recorder.errors
         elif word == "forget_slots":
             self.mount.forget_slots()

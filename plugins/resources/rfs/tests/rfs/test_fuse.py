@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import signal
 import subprocess
@@ -70,6 +71,16 @@ def test_a_file_that_was_open_before_the_cover_is_stale_afterwards(tmp_path: Pat
             with pytest.raises(OSError):
                 file.write(b"after")
         assert (mount.directory / "f").read_text() == "before"
+
+
+def test_what_was_written_through_memory_is_there_when_it_is_covered(tmp_path: Path) -> None:
+    with served(tmp_path) as mount, (mount.directory / "f").open("w+b") as file:
+        file.truncate(8192)
+        with mmap.mmap(file.fileno(), 0) as memory:
+            memory[5000] = 7
+            assert mount.differences() == []
+            mount.tell("cover")
+        assert (mount.real / "f").read_bytes()[5000] == 7
 
 
 def test_what_waits_for_an_answer_gets_an_error_when_it_is_covered(tmp_path: Path) -> None:
@@ -141,3 +152,26 @@ def test_a_name_with_blanks_is_mounted_and_found(tmp_path: Path) -> None:
         (mount.directory / "x").touch()
         assert mount.differences() == []
     assert not mounting.is_mounted(place / "mounted")
+
+
+def test_a_full_disk_is_told_and_both_sides_stay_equal(tmp_path: Path) -> None:
+    below = tmp_path / "mounted"
+    below.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=100", "tmpfs", str(below)], check=True)
+    try:
+        with served(tmp_path) as mount:
+            with (mount.directory / "f").open("wb", buffering=0) as file, pytest.raises(OSError) as caught:
+                for _ in range(100):
+                    file.write(b"x" * 50_001)
+            assert caught.value.errno == errno.ENOSPC
+            with pytest.raises(OSError) as caught:
+                for number in range(200):
+                    (mount.directory / str(number)).mkdir()
+            assert caught.value.errno == errno.ENOSPC
+            assert mount.differences() == []
+            (mount.directory / "f").unlink()
+            (mount.directory / "0").rmdir()
+            (mount.directory / "g").write_bytes(b"y" * 500_000)
+            assert mount.differences() == []
+    finally:
+        detach(below)

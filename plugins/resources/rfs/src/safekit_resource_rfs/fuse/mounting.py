@@ -45,6 +45,15 @@ def set_readahead(directory: Path, size_bytes: int) -> None:
         setting.write_text(str(size_bytes // 1024), encoding="ascii")
 
 
+def write_back(directory: Path) -> None:
+    """What the kernel holds of the mount, written through memory maps above all, is written to the file system."""
+    fd = open_directory(directory)
+    try:
+        syscalls.sync_filesystem(fd)
+    finally:
+        os.close(fd)
+
+
 def unmount(directory: Path, *, lazy: bool) -> None:
     """OSError EBUSY when somebody uses it, unless lazy. It waits for what the kernel has still to write: never call it
     from the thread that answers."""
