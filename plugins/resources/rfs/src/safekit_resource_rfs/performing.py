@@ -8,19 +8,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import os
-import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from safekit_resource_rfs import compare, effects, wire
-from safekit_resource_rfs.changes import Entry
-from safekit_resource_rfs.compare import Local, Pages
+from safekit_resource_rfs.compare import Local
 from safekit_resource_rfs.disk import sync_filesystem
-from safekit_resource_rfs.inquiring import Decoder, Inquirer, Inquiry, Respondent, encode
+from safekit_resource_rfs.inquiring import Decoder
 from safekit_resource_rfs.marks import Marks
 from safekit_resource_rfs.receiver import Receiver
 from safekit_resource_rfs.sender import Sender
@@ -212,7 +209,7 @@ class Performer:
 
     def _sync_all(self, effect: effects.SyncAll) -> None:
         def then(_: object, failure: OSError | None) -> None:
-            self._base.synced_all(effect.number, _errno(failure))
+            self._base.synced_all(effect.number, errno_of(failure))
 
         self.later(self._means.disk, partial(sync_filesystem, self._means.root_fd), then)
 
@@ -233,7 +230,7 @@ class Performer:
 
     def _checksum(self, effect: effects.ChecksumHere) -> None:
         def then(found: tuple[bytes, ...] | None, failure: OSError | None) -> None:
-            self._base.checksummed(effect.id, _errno(failure), found or ())
+            self._base.checksummed(effect.id, errno_of(failure), found or ())
 
         digests = partial(compare.digests, path=effect.path, offset=effect.offset, length=effect.length)
         self.soon(digests, then, at_once=False)
@@ -257,162 +254,5 @@ class Performer:
         self._report(effect.event, effect.text)
 
 
-class Sending(Performer):
-    """The primary's."""
-
-    def __init__(self, machine: Sender, forget_slots: Callable[[], None], **others: Any) -> None:
-        super().__init__(machine, **others)
-        self.machine = machine
-        self.inquirer = Inquirer()
-        self._waiting: list[asyncio.Future[None]] = []
-        self.handlers |= {
-            effects.Release: self._release,
-            effects.Wake: self._wake,
-            effects.ForgetSlots: lambda _: forget_slots(),
-            effects.NamesHere: self._read_names,
-            effects.EntriesHere: self._read_entries,
-            effects.HandleHere: self._read_handle,
-            effects.ReadHere: self._read,
-            effects.XattrsHere: self._read_xattrs,
-        }
-
-    def take(self, message: Any) -> None:
-        if isinstance(message, Inquiry):
-            self.inquirer.take(message.content)
-        else:
-            self.machine.received(message, self._loop.time())
-
-    def part(self, reason: str) -> None:
-        super().part(reason)
-        self.inquirer.end()
-
-    def _release(self, effect: effects.Release) -> None:
-        for token in effect.tokens:
-            if token is not None:
-                token()
-
-    def wait(self) -> asyncio.Future[None]:
-        """Done at the next Wake. One for each waiter, as a waiter may be cancelled."""
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.append(future)
-        return future
-
-    def _wake(self, _: effects.Wake) -> None:
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
-
-    def refuse(self, number: int) -> None:
-        """Whoever waits gets this error."""
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            if not future.done():
-                future.set_exception(OSError(number, os.strerror(number)))
-
-    def _read_names(self, effect: effects.NamesHere) -> None:
-        def then(found: Sequence[bytes] | None, failure: OSError | None) -> None:
-            self.machine.names_read(effect.id, _errno(failure), found or ())
-
-        self.soon(lambda local: local.entry_names(effect.path), then, at_once=False)
-
-    def _read_entries(self, effect: effects.EntriesHere) -> None:
-        def then(found: Sequence[Entry] | None, failure: OSError | None) -> None:
-            self.machine.entries_read(effect.id, _errno(failure), found or ())
-
-        self.soon(lambda local: _entries(local, effect.path, effect.names), then, at_once=True)
-
-    def _read_handle(self, effect: effects.HandleHere) -> None:
-        def then(found: bytes | None, failure: OSError | None) -> None:
-            self.machine.handle_read(effect.id, _errno(failure), found or b"")
-
-        self.soon(lambda local: local.handle(effect.path), then, at_once=True)
-
-    def _read(self, effect: effects.ReadHere) -> None:
-        def then(found: Any, failure: OSError | None) -> None:
-            self.machine.data_read(effect.id, _errno(failure), found or ())
-
-        def work(local: Local) -> Any:
-            return local.read(effect.path, effect.offset, effect.length)
-
-        self.soon(work, then, at_once=effect.at_once)
-
-    def _read_xattrs(self, effect: effects.XattrsHere) -> None:
-        def then(found: Mapping[bytes, bytes] | None, failure: OSError | None) -> None:
-            self.machine.xattrs_read(effect.id, _errno(failure), found or {})
-
-        self.soon(lambda local: local.xattrs(effect.path), then, at_once=True)
-
-
-class Receiving(Performer):
-    """The secondary's."""
-
-    def __init__(self, machine: Receiver, replica: Any, **others: Any) -> None:
-        super().__init__(machine, **others)
-        self.machine = machine
-        self._replica = replica
-        self._pages = Pages(replica)
-        self._respondent = Respondent(replica)
-        self.handlers |= {
-            effects.Apply: self._apply,
-            effects.StartSync: self._start_sync,
-            effects.ListHere: self._list,
-            effects.ForgetSlots: lambda _: replica.forget_slots(),
-            effects.XattrsHere: self._read_xattrs,
-        }
-
-    def take(self, message: Any) -> None:
-        if not isinstance(message, Inquiry):
-            self.machine.received(message, self._loop.time())
-        elif self.link:
-            self.link.send(encode(self._respondent.answer(message.content)))
-
-    def _list(self, effect: effects.ListHere) -> None:
-        def then(found: tuple[Sequence[Entry], bool] | None, failure: OSError | None) -> None:
-            self.machine.listed(effect.id, _errno(failure), *(found or ((), True)))
-
-        self.soon(lambda _: self._pages.list(effect.path, effect.after, effect.names), then, at_once=True)
-
-    def _apply(self, effect: effects.Apply) -> None:
-        try:
-            self._replica.apply(effect.change, keep_aside=effect.aside)
-        except OSError as error:
-            self.machine.applied(effect.seq, _errno(error), str(error))
-        else:
-            self.machine.applied(effect.seq, 0)
-
-    def _start_sync(self, effect: effects.StartSync) -> None:
-        def then(_: object, failure: OSError | None) -> None:
-            self.machine.synced(effect.seq, _errno(failure))
-
-        try:
-            work = self._replica.sync(effect.change)
-        except OSError as error:
-            then(None, error)
-        else:
-            self.later(self._means.disk, work, then)
-
-    def _read_xattrs(self, effect: effects.XattrsHere) -> None:
-        def then(found: Mapping[bytes, bytes] | None, failure: OSError | None) -> None:
-            self.machine.xattrs_read(effect.id, _errno(failure), tuple(found or ()))
-
-        self.soon(lambda local: local.xattrs(effect.path), then, at_once=True)
-
-
-def _entries(local: Local, path: bytes, names: Sequence[bytes]) -> list[Entry]:
-    """Of the directory under an empty name, and of those names that exist."""
-    own = replace(local.entry(path), name=b"")
-    if not stat.S_ISDIR(own.mode):
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-    found = [own]
-    for name in names:
-        try:
-            found.append(local.entry(compare.join(path, name)))
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                raise
-    return found
-
-
-def _errno(failure: OSError | None) -> int:
+def errno_of(failure: OSError | None) -> int:
     return 0 if failure is None else failure.errno or errno.EIO

@@ -15,15 +15,17 @@ from dataclasses import replace
 from typing import Final
 
 from safekit_resource_rfs import compare
+from safekit_resource_rfs.applying import Receiving
 from safekit_resource_rfs.changes import Change, Sync, SyncDirectory
 from safekit_resource_rfs.config import RfsConfig
 from safekit_resource_rfs.generations import Durable
 from safekit_resource_rfs.marks import WHOLE, Place
 from safekit_resource_rfs.mount import Mount
-from safekit_resource_rfs.performing import Means, Receiving, Sending
+from safekit_resource_rfs.performing import Means
 from safekit_resource_rfs.receiver import Receiver
 from safekit_resource_rfs.replica import Aside, Replica
 from safekit_resource_rfs.sender import Gate, Limits, Mode, Sender, State
+from safekit_resource_rfs.sending import Sending
 from safekit_resource_rfs.verifying import Verification
 from safekit_sdk import ConfigError
 

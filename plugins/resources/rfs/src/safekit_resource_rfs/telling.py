@@ -80,7 +80,7 @@ class Teller:
         return not (self._path.link and self._path.durable.up_to_date)
 
     def _is_holding(self) -> bool:
-        """Also while a secondary that came back is compared: the engine then lets this node go on without it. It is asked
+        """Also while a secondary that came back is compared: the engine then lets this node go on alone. It is asked
         often enough, as the status is told every AGAIN_S."""
         primary = self._path.primary
         if primary is None or primary.sender.state is not State.HOLDING:

@@ -49,12 +49,17 @@ class History:
     promises: list[Promise] = field(default_factory=list)
     removed: dict[int, int] = field(default_factory=dict)
     """When a file lost a name, or its end, by its id."""
+    others: list[list[Any]] = field(default_factory=list)
+    """Of nodes that were primary before one that acknowledged nothing yet."""
     version: int = 0
     file_ids: int = 0
 
     def check_exact(self, files: Files, who: str) -> int:
         """A node that lost no memory has a prefix with everything acknowledged; its length."""
         found = files.fingerprint()
+        for prints in self.others:
+            if found in prints[self.acknowledged - 1 :]:
+                self.prints = list(prints)
         for length in range(len(self.prints), self.acknowledged - 1, -1):
             if length and self.prints[length - 1] == found:
                 return length
@@ -74,8 +79,10 @@ class History:
                 if int.from_bytes(pages.get(offset, b""), "big") < version:
                     raise Violation(f"{who} lacks version {version} of file {promise.file} at {offset}, which was synced")
 
-    def restart(self, files: Files, length: int | None) -> None:
-        """What a new primary has, is what counts from now on. `length`: of the prefix, where it is one."""
+    def restart(self, files: Files, length: int | None, *, holds: bool) -> None:
+        """What a new primary has, is what counts from now on. `length`: of the prefix, where it is one. `holds`: until
+        it acknowledges something, the one before has as good a right."""
+        self.others = [*self.others, list(self.prints)] if holds else []
         if length is None:
             self.prints.append(files.fingerprint())
         else:

@@ -179,7 +179,7 @@ class Cluster:
         core = self.variant.sender(machine.durable, marks_of(machine), Mode(self.history.mode), stream, LIMITS)
         process = start(machine, core)
         if not self._was_checked(force):
-            self._check_take_over(machine)
+            self._check_take_over(machine, holds=not alone)
         core.promote(self.epoch, self.new_id(), alone=alone)
         process.pump()
 
@@ -191,12 +191,12 @@ class Cluster:
         if self.variant.trusts_reboot:
             machine.durable = replace(durable, doubt=False)
 
-    def _check_take_over(self, machine: Machine) -> None:
+    def _check_take_over(self, machine: Machine, *, holds: bool) -> None:
         self.history.check_synced(machine.files, machine.name)
         length = None
         if not machine.lost_memory:
             length = self.history.check_exact(machine.files, machine.name)
-        self.history.restart(machine.files, length)
+        self.history.restart(machine.files, length, holds=holds)
 
     def reported(self, process: Process, report: effects.Report) -> None:
         machine = process.machine
@@ -207,15 +207,16 @@ class Cluster:
                 self.application.is_over = True
             self.application = Application(process, self.history, self.random, self.note)
             process.core.record_times = self.application.record_times  # type: ignore[union-attr]
-        elif report.event == "paired" and isinstance(process.core, Receiver):
+        elif report.event in ("paired", "alone") and isinstance(process.core, Sender):
+            self.history.others = []
+            machine.lost_memory = machine.lost_memory and report.event == "paired"
+        elif report.event == "paired":
             machine.lost_memory = False
             self._check_aside(machine)
         elif report.event == "behind":
             self._expect_aside(machine)
         elif report.event == "demoted" and machine is self.primary:
             self._swapped(machine)
-        elif report.event == "alone":
-            machine.lost_memory = False
 
     def _start_secondary(self, machine: Machine) -> None:
         self._open(machine)
