@@ -111,7 +111,7 @@ class Filesystem(Naming):
         self._recording.touch_data(node, offset, length)
         self._recording.touch_attributes(node)
         self._recording.path(node)
-        syscalls.fallocate(self._tree.open(node), mode, offset, length)
+        local.allocate(self._tree.open(node), mode, offset, length)
         if request.uid:
             self._kill_set_id(node)
         if not self._recording.is_recorded(node):

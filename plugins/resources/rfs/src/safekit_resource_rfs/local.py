@@ -78,6 +78,17 @@ def own(directory_fd: int, name: bytes, mode: int, uid: int, gid: int, *, may_in
     return status(directory_fd, name)
 
 
+def allocate(fd: int, mode: int, offset: int, length: int) -> None:
+    """All of it, or the size is as it was: a full disk can leave a part."""
+    size = os.fstat(fd).st_size
+    try:
+        syscalls.fallocate(fd, mode, offset, length)
+    except OSError:
+        if os.fstat(fd).st_size > size:
+            os.ftruncate(fd, size)
+        raise
+
+
 # Extended attributes
 
 

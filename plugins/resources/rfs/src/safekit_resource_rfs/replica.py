@@ -137,7 +137,7 @@ class Replica(Survey):
         os.ftruncate(self._file(change.slot), change.size)
 
     def _allocate(self, change: Allocate) -> None:
-        syscalls.fallocate(self._file(change.slot), change.mode, change.offset, change.length)
+        local.allocate(self._file(change.slot), change.mode, change.offset, change.length)
 
     # Names
 

@@ -157,7 +157,7 @@ def test_a_name_with_blanks_is_mounted_and_found(tmp_path: Path) -> None:
 def test_a_full_disk_is_told_and_both_sides_stay_equal(tmp_path: Path) -> None:
     below = tmp_path / "mounted"
     below.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=100", "tmpfs", str(below)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=100,mode=755", "tmpfs", str(below)], check=True)
     try:
         with served(tmp_path) as mount:
             with (mount.directory / "f").open("wb", buffering=0) as file, pytest.raises(OSError) as caught:
