@@ -76,7 +76,11 @@ class Mount:
             directory, root_fd, device_fd, pool, is_writeback=is_writeback, exclusion=exclusion, max_nodes=max_nodes
         )
         mount._cover_with(notice)
-        await mount._session.started
+        try:
+            await mount._session.started
+        except OSError:
+            await mount.close(lazy=True)
+            raise
         await mount._run(mounting.set_readahead, directory, MAX_WRITE_BYTES)
         return mount
 

@@ -16,7 +16,7 @@ from safekit_resource_rfs.fuse import protocol
 from safekit_resource_rfs.fuse.protocol import Capability, Notice, Opcode
 
 _LOG: Final = logging.getLogger(__name__)
-MAX_BACKGROUND: Final = 64
+MAX_BACKGROUND: Final = 256
 MAX_PENDING: Final = 4096
 """Requests that wait for an answer; more are not read."""
 _BATCH: Final = 32
