@@ -58,7 +58,9 @@ class Links:
         if group is not None and group.first != path:
             same = there is not None and there.inode == group.inode_there
             return (Bond.FREE, group) if same else (Bond.LINK, group)
-        if here.links > 1 and (whole or there is None) and self._waits(path, here):
+        if group is not None and there is None:
+            self.lost(path)
+        if here.links > 1 and (there is None or (whole and group is None)) and self._waits(path, here):
             return Bond.WAIT, None
         if there is not None and there.links > 1 and whole:
             owner = self._claimed.get(there.inode)

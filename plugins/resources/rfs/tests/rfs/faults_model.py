@@ -11,8 +11,8 @@ from .application_model import Violation
 from .machine_model import Machine, Variant
 from .world_model import SHIPPED, Cluster
 
-FAULTS_S = 6.0
-MAX_HEAL_S = 40.0
+FAULTS_S = 1.5
+MAX_HEAL_S = 15.0
 
 
 class Faults:
@@ -30,7 +30,7 @@ class Faults:
         if cluster.faults_end:
             return
         self.random.choice(self._kinds)()
-        cluster.later(self.random.choice((0.01, 0.05, 0.3, 0.8)), self.go_on)
+        cluster.later(self.random.choice((0.005, 0.02, 0.1, 0.25)), self.go_on)
 
     def _some(self) -> Machine:
         return self.random.choice(self.cluster.machines)
@@ -49,7 +49,7 @@ class Faults:
             return
         self.cluster.note(f"fault: {machine.name} loses power")
         machine.lose_power()
-        self.cluster.later(self.random.choice((0.05, 0.5, 1.5)), lambda: self._on(machine))
+        self.cluster.later(self.random.choice((0.01, 0.1, 0.4)), lambda: self._on(machine))
 
     def _on(self, machine: Machine) -> None:
         self.cluster.note(f"{machine.name} is on again")
@@ -75,7 +75,7 @@ class Faults:
         self.cluster.note("fault: the network is down")
         self.cluster.network_is_up = False
         self._cut()
-        self.cluster.later(self.random.choice((0.1, 1.5)), self._network_up)
+        self.cluster.later(self.random.choice((0.05, 0.5)), self._network_up)
 
     def _network_up(self) -> None:
         self.cluster.network_is_up = True
@@ -86,7 +86,7 @@ def run_seed(seed: int, variant: Variant = SHIPPED) -> Cluster:
     cluster = Cluster(seed, variant)
     try:
         cluster.begin()
-        cluster.run(cluster.random.choice((0.2, 1.5)))
+        cluster.run(cluster.random.choice((0.05, 0.4)))
         cluster.later(0.0, Faults(cluster).go_on)
         cluster.run(cluster.now_s + FAULTS_S)
         _heal(cluster)
@@ -99,13 +99,13 @@ def run_seed(seed: int, variant: Variant = SHIPPED) -> Cluster:
 def _heal(cluster: Cluster) -> None:
     cluster.faults_end = True
     cluster.note("faults end")
-    cluster.run(cluster.now_s + 2.0)
+    cluster.run(cluster.now_s + 0.3)
     cluster.is_busy = False
     deadline_s = cluster.now_s + MAX_HEAL_S
     while not _is_calm(cluster):
         if cluster.now_s > deadline_s:
             raise Violation("both nodes are there, and are not paired")
-        cluster.run(cluster.now_s + 0.2)
+        cluster.run(cluster.now_s + 0.1)
     for machine in cluster.machines:
         if not machine.is_on:
             raise Violation(f"{machine.name} is off")

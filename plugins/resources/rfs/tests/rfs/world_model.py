@@ -20,10 +20,10 @@ from safekit_resource_rfs.sender import Limits, Mode, Role, Sender, State
 from .application_model import Application, History, Violation
 from .machine_model import Connection, Machine, Process, Variant, marks_of, start
 
-LIMITS = Limits(window_changes=40, window_bytes=1 << 20, timeout_s=0.5, stall_s=2.0, checkpoint_s=0.4)
+LIMITS = Limits(window_changes=40, window_bytes=1 << 20, timeout_s=0.2, stall_s=1.0, checkpoint_s=0.15)
 SHIPPED = Variant()
-HOLD_S = 0.8
-LOSS_S = 0.3
+HOLD_S = 0.3
+LOSS_S = 0.1
 NEVER_S = 1e9
 
 
@@ -85,7 +85,7 @@ class Cluster:
         self._work()
 
     def _engine(self) -> None:
-        self.later(0.04, self._engine)
+        self.later(0.02, self._engine)
         for machine in self.machines:
             is_primary = machine is self.primary
             if machine.is_on and machine.process is None and not is_primary and not machine.writes:
@@ -263,7 +263,7 @@ class Cluster:
     # what goes on
 
     def _tick(self) -> None:
-        self.later(0.1, self._tick)
+        self.later(0.05, self._tick)
         for machine in self.machines:
             if machine.process is not None:
                 machine.process.core.tick(self.now_s)
