@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safekit_lab import Lab
+from safekit_lab import Bind, Lab
 from safekit_lab.node import Node
+from safekit_lab.process import Process
 
 SAFEKIT = str(Path(sys.prefix) / "bin" / "safekit")
+WITNESS = str(Path(sys.prefix) / "bin" / "safekit-witness")
 VIP = "10.77.0.100"
 Done = subprocess.CompletedProcess[str]
 Event = Callable[[], None]
@@ -122,6 +125,26 @@ class Cluster:
         primary.crash()
         self.wait_state(survivor, "web", "ALONE/Ready")
 
+    def roles(self, module: str = "web") -> tuple[Node, Node]:
+        """The primary and the secondary, as soon as there are both."""
+        self.wait(lambda: self.is_well(module), "one is primary, one secondary", 90.0)
+        primary, secondary = self.primary(module), self.secondary(module)
+        assert primary is not None
+        assert secondary is not None
+        return primary, secondary
+
+    def restore(self, module: str = "web") -> None:
+        """Every node runs and hears all, and all is well."""
+        for node in self.nodes:
+            if node.state == "crashed":
+                self.boot(node)
+            node.heal()
+        self.roles(module)
+
+    def boot(self, node: Node) -> None:
+        node.boot()
+        self.safekit(node, "daemon", "start")
+
     def swap(self, to: Node) -> None:
         self.safekit(to, "module", "swap", "web")
         self.wait_state(to, "web", "PRIM/Ready")
@@ -162,6 +185,45 @@ class Cluster:
         return "\n".join(found)
 
 
+class Witness:
+    """safekit-witness on a third machine of the lab."""
+
+    TOKEN = "/etc/safekit/witness.token"
+
+    def __init__(self, made: Cluster, machine: Node) -> None:
+        self.machine = machine
+        self._made = made
+        self._serving: Process | None = None
+
+    def set_up(self) -> None:
+        """Serve, and let every node have the token."""
+        self.machine.run([WITNESS, "init", "--address", self.machine.address()])
+        token = self.machine.run([WITNESS, "admit", "lab"]).stdout
+        self.serve()
+        for node in self._made.nodes:
+            self._made.write(node, self.TOKEN, token, mode="0600")
+
+    def serve(self) -> None:
+        self._serving = self.machine.start([WITNESS, "run"])
+        self._made.wait(lambda: self._show().returncode == 0, "the witness serves")
+
+    @property
+    def serves(self) -> bool:
+        return self._serving is not None and self._serving.returncode is None
+
+    def kill(self) -> None:
+        assert self._serving is not None
+        self._serving.kill(signal.SIGKILL)
+        self._serving.wait(10.0)
+
+    def shows(self, node: Node) -> bool:
+        """Whether it names the node."""
+        return node.name in self._show().stdout
+
+    def _show(self) -> Done:
+        return self.machine.run([WITNESS, "show"], check=False)
+
+
 def _module(answer: dict[str, Any], name: str) -> dict[str, Any]:
     """A module as one node's status has it, or nothing."""
     modules = (answer.get("result") or {}).get("modules", ())
@@ -180,8 +242,10 @@ def _addresses(node: Node, networks: range) -> list[str]:
 
 
 @contextmanager
-def cluster(nodes: int = 2, *, clients: int = 1, networks: int = 1, formed: bool = True) -> Iterator[Cluster]:
-    with Lab.up(nodes=nodes, clients=clients, networks=networks) as lab:
+def cluster(
+    nodes: int = 2, *, clients: int = 1, networks: int = 1, formed: bool = True, binds: Sequence[Bind] = ()
+) -> Iterator[Cluster]:
+    with Lab.up(nodes=nodes, clients=clients, networks=networks, binds=binds) as lab:
         made = Cluster(lab)
         if formed:
             made.form()
@@ -192,6 +256,15 @@ def home_pages(made: Cluster) -> None:
     """Every node's Apache says which node it is."""
     for node in made.nodes:
         made.write(node, "/var/www/html/index.html", f"{node.name}\n")
+
+
+def add_mirror(made: Cluster, text: str, name: str = "web") -> None:
+    """A module by its file, on all nodes, until it is well."""
+    first = made.nodes[0]
+    made.write(first, f"/etc/safekit/modules/{name}/module.yaml", text)
+    made.safekit(first, "apply", name)
+    made.safekit(first, "module", "start", name, "--all")
+    made.wait(lambda: made.is_well(name), "one is primary, one secondary", 60.0)
 
 
 def add_apache_mirror(made: Cluster, name: str = "web", *, change: Callable[[str], str] | None = None) -> None:

@@ -1,12 +1,14 @@
 """How long a client sees no answer after a fault of the primary, beside keepalived on the same lab in the same run.
 
 `make bench` runs it and writes build/bench/failover.json. A figure is the time from the fault to the first good
-answer after it: a probe asks every 10 ms, each request on a connection of its own.
+answer after it: a probe asks every 10 ms, each request on a connection of its own. `--only takeover` measures the
+power-off of a primary with each way to decide who may run, and leaves the other figures in the file as they are.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,8 +18,9 @@ from typing import Protocol
 
 import figures
 import lab_cluster
+import power_switch
 from keepalived import Keepalived
-from lab_cluster import VIP
+from lab_cluster import VIP, Cluster, Witness
 
 from safekit_lab import Lab
 from safekit_lab.node import Node
@@ -25,7 +28,11 @@ from safekit_lab.probe.record import Record
 
 RUNS = 10
 FAULTS = ("node_crash", "freeze", "cut", "app_death")
+TAKEOVER = "takeover"
+TAKEOVER_RUNS = 3
+DECIDERS = ("availability", "lease", "etcd", "ping", "fence")
 TUNED = "_tuned"
+TUNED_LEASE = "lease: 2s, timeout: 500ms"
 MANY_DEATHS = "\nmax_loops: 1000\n"
 """Apache dies more often here than a module may be restarted within a day by default."""
 
@@ -41,10 +48,14 @@ class Contender(Protocol):
 
 
 class Safekit:
-    def __init__(self, lab: Lab, change: Callable[[str], str] = str) -> None:
+    def __init__(
+        self, lab: Lab, change: Callable[[str], str] = str, prepare: Callable[[Cluster], None] | None = None
+    ) -> None:
         self.lab = lab
-        self.made = lab_cluster.Cluster(lab)
+        self.made = Cluster(lab)
         self.made.form()
+        if prepare is not None:
+            prepare(self.made)
         lab_cluster.add_apache_mirror(self.made, change=lambda text: change(text) + MANY_DEATHS)
 
     def primary(self) -> Node | None:
@@ -58,12 +69,7 @@ class Safekit:
 
     def crash(self, node: Node) -> Callable[[], None]:
         node.crash()
-
-        def back() -> None:
-            node.boot()
-            self.made.safekit(node, "daemon", "start")
-
-        return back
+        return lambda: self.made.boot(node)
 
     def kill_apache(self, node: Node) -> Callable[[], None]:
         self.made.kill_processes(node, "apache2")
@@ -132,19 +138,82 @@ def measure(name: str, faults: Sequence[str], runs: int) -> dict[str, list[float
     return found
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=RUNS, help=f"of each fault (default {RUNS})")
-    parser.add_argument("--only", nargs="*", choices=FAULTS, default=FAULTS, help="these faults")
-    asked = parser.parse_args()
-    names = ("safekit", "safekit, tuned", "keepalived", "keepalived, 100 ms")
-    plain, tuned, usual, quick = (measure(name, asked.only, asked.runs) for name in names)
+def set_up_decider(decider: str, made: Cluster) -> None:
+    third = made.lab.client("client2")
+    if decider == "lease":
+        Witness(made, third).set_up()
+    elif decider == "etcd":
+        url = f"http://{third.address()}:2379"
+        clients = ("--listen-client-urls", url, "--advertise-client-urls", url)
+        third.start(["etcd", "--data-dir", "/var/lib/etcd-bench", *clients])
+        health = ["curl", "--silent", "--fail", "--max-time", "2", f"{url}/health"]
+        made.wait(lambda: third.run(health, check=False).returncode == 0, "etcd serves")
+
+
+def with_decider(decider: str, lab: Lab, text: str, *, tuned: bool) -> str:
+    """The module file of an Apache with it."""
+    third, lease = lab.client("client2").address(), f", {TUNED_LEASE}" if tuned else ""
+    witnesses = {
+        "lease": f'lease: {{token: "file:{Witness.TOKEN}"{lease}}}',
+        "etcd": f"etcd: {{endpoints: ['http://{third}:2379']{lease}}}",
+        "ping": f"ping: {{hosts: [{third}]{lease}}}",
+    }
+    text = lab_cluster.tuned(text) if tuned else text
+    if decider == "fence":
+        text = text.replace("isolation: availability", "isolation: safety")
+        return text.replace("pipeline:\n", f"pipeline:\n- {power_switch.STEP}\n")
+    return f"{text}\nwitness:\n  {witnesses[decider]}\n" if decider in witnesses else text
+
+
+def measure_takeover(decider: str, runs: int, *, tuned: bool) -> list[float]:
+    with power_switch.power_switch() as switch, Lab.up(nodes=2, clients=2, binds=[switch.bind]) as lab:
+        power_switch.connect(switch, lab)
+        change = partial(with_decider, decider, lab, tuned=tuned)
+        contender = Safekit(lab, change, partial(set_up_decider, decider))
+        found = [run(contender, "node_crash") for _ in range(runs)]
+    print(f"{decider}{TUNED if tuned else ''}: {' '.join(f'{value:.0f}' for value in found)} ms", flush=True)
+    return found
+
+
+def measure_takeovers(runs: int) -> list[figures.Figure]:
     found = []
-    for fault in asked.only:
+    for decider in DECIDERS:
+        for tuned in (False, True):
+            name = f"{TAKEOVER}_{decider}{TUNED if tuned else ''}"
+            found += figures.figures(name, measure_takeover(decider, runs, tuned=tuned), {})
+    return found
+
+
+def measure_faults(faults: Sequence[str], runs: int) -> list[figures.Figure]:
+    names = ("safekit", "safekit, tuned", "keepalived", "keepalived, 100 ms")
+    plain, tuned, usual, quick = (measure(name, faults, runs) for name in names)
+    found = []
+    for fault in faults:
         peers: dict[str, Sequence[float]] = {"keepalived": usual[fault], "keepalived, 100 ms": quick[fault]}
         found += figures.figures(fault, plain[fault], peers)
         found += figures.figures(fault + TUNED, tuned[fault], peers)
-    path = figures.write("failover", found)
+    return found
+
+
+def of_earlier(found: Sequence[figures.Figure]) -> list[figures.Figure]:
+    """What an earlier run has written and this one did not measure."""
+    path = figures.PLACE / "failover.json"
+    written = json.loads(path.read_text())["figures"] if path.exists() else []
+    names = {figure.name for figure in found}
+    return [figures.Figure(**each) for each in written if each["name"] not in names]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=RUNS, help=f"of each fault (default {RUNS})")
+    parser.add_argument("--takeover-runs", type=int, default=TAKEOVER_RUNS, help=f"(default {TAKEOVER_RUNS})")
+    choices = (*FAULTS, TAKEOVER)
+    parser.add_argument("--only", nargs="*", choices=choices, default=choices, help="these faults")
+    asked = parser.parse_args()
+    faults = [fault for fault in asked.only if fault != TAKEOVER]
+    found = measure_faults(faults, asked.runs) if faults else []
+    found += measure_takeovers(asked.takeover_runs) if TAKEOVER in asked.only else []
+    path = figures.write("failover", [*of_earlier(found), *found])
     print(f"\n{figures.table(found)}\n\nwritten to {path}")
     return 0
 
