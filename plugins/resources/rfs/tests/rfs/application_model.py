@@ -325,10 +325,9 @@ class Application:
         return (Place(self._directory(path), number, LOST),) if inode.is_file and inode.links > 1 else ()
 
     def _release_slots(self) -> None:
-        """A file without a name is not replicated."""
-        named = {number for _, number in self.files.walk()}
-        for slot, number in tuple(self._slots.items()):
-            if number not in named:
+        """A slot goes with the name that it was bound by: another name of the file is bound anew."""
+        for slot in tuple(self._slots):
+            if self.sender.live_slots.path(slot) is None:
                 self.quietly(changes.Unbind(slot))
                 del self._slots[slot]
 
