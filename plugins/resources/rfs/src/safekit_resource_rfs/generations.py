@@ -136,15 +136,17 @@ class Durable:
 
 
 def is_trusted(own: Durable, other: Durable, *, prefer_own: bool) -> bool:
-    """Whether a node in doubt, which hears the other, has the best data there are: both lost their memory, or the other
-    lacks something and says so. `prefer_own` breaks the tie of two that were neither primary."""
-    if own.standing is not Standing.DOUBT or other.standing is Standing.UP:
+    """Whether a node in doubt, which hears the other, has the best data there are: the other never had this version of
+    them, or lacks something and says so, or lost its memory too. `prefer_own` breaks the tie of two that were neither
+    primary."""
+    if own.standing is not Standing.DOUBT:
         return False
-    verdict = judge(own.generation, other.generation)
+    if own.generation.id not in other.generation.line:
+        return True
+    if own.generation.id != other.generation.id or other.standing is Standing.UP:
+        return False
     if other.standing is Standing.DOWN:
-        return verdict in (Verdict.SAME, Verdict.I_DESCEND, Verdict.EMPTY_THERE)
-    if verdict is not Verdict.SAME:
-        return verdict is Verdict.I_DESCEND
+        return True
     return prefer_own if own.primary == other.primary else own.primary
 
 

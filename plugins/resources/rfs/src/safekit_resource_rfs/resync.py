@@ -71,7 +71,7 @@ class Resync:
         self.tree = WorkTree(self._cancel)
         self._links = Links()
         self._waiting: deque[FileCopy] = deque()
-        self._running: set[FileCopy] = set()
+        self._running: dict[FileCopy, None] = {}
         self._paused: deque[_Page] = deque()
         self._pages: list[_Page] = []
         self._written: set[int] = set()
@@ -131,10 +131,10 @@ class Resync:
                 renamed = Marked(path, marked.since_ns, marked.entries, marked.deep, marked.files)
                 self.tree.mark(renamed, here=here)
 
-    def _possible(self, path: bytes) -> set[bytes]:
-        found = {path}
+    def _possible(self, path: bytes) -> dict[bytes, None]:
+        found = {path: None}
         for change in self._renames or ():
-            found |= {moved(each, change) for each in found}
+            found |= {moved(each, change): None for each in found}
         return found
 
     def marks_are_complete(self) -> None:
@@ -277,16 +277,16 @@ class Resync:
         while self._waiting and len(self._running) < FILES_AT_ONCE and self._desk.may_copy:
             job = self._waiting.popleft()
             if not job.is_over:
-                self._running.add(job)
+                self._running[job] = None
                 job.start()
 
     def _cancel(self, job: Job) -> None:
         assert isinstance(job, FileCopy)
-        self._running.discard(job)
+        self._running.pop(job, None)
         job.release()
 
     def _file_done(self, job: FileCopy, again: bool) -> None:
-        self._running.discard(job)
+        self._running.pop(job, None)
         self.tree.finish_job(job, again=again)
 
     def _leave(self, node: Node) -> None:
