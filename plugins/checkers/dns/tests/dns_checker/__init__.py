@@ -1,0 +1,1 @@
+"""Tests of the dns checker, and the server that they ask."""
