@@ -62,16 +62,19 @@ class Links:
             self.lost(path)
         if here.links > 1 and (there is None or (whole and group is None)) and self._waits(path, here):
             return Bond.WAIT, None
-        if there is not None and there.links > 1 and whole:
-            owner = self._claimed.get(there.inode)
-            if here.links == 1 or (owner is not None and owner != here.inode):
-                return Bond.BREAK, None
+        if there is not None and there.links > 1 and not self._claims(here.inode, there.inode, whole=whole):
+            return Bond.BREAK, None
         if here.links > 1:
             self._groups[here.inode] = Group(path, there.inode if there is not None else None)
             self._firsts[path] = here.inode
-            if there is not None:
-                self._claimed[there.inode] = here.inode
         return Bond.FREE, None
+
+    def _claims(self, here: int, there: int, *, whole: bool) -> bool:
+        """Whether the file there, which has other names, may be this one: those may belong to another file here."""
+        owner = self._claimed.get(there)
+        if owner is None and (not whole or self.sees_all):
+            self._claimed[there] = owner = here
+        return owner == here
 
     def _waits(self, path: bytes, here: Entry) -> bool:
         if self.sees_all or here.inode in self._free:

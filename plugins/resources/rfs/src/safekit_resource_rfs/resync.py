@@ -334,7 +334,10 @@ class Resync:
     # one entry
 
     def compare(self, node: Node, listing: Listing, name: bytes, here: Entry | None, there: Entry | None) -> None:
-        if here is None:
+        job = node.files.get(name)
+        if job is not None:
+            job.is_asked_again = job.is_asked_again or name in listing.names
+        elif here is None:
             if there is not None:
                 self._remove(node, there)
         elif there is None:
@@ -421,9 +424,6 @@ class Resync:
             self.put(changes.Bind(slot, path))
 
     def _copy(self, node: Node, here: Entry, there: Entry | None, zones: Zones) -> None:
-        if here.name in node.files:
-            node.add(here.name, zones)
-            return
         if zones is None:
             self._links.compared(here.inode)
         job = FileCopy(self._desk, node, here.name, here, there, zones)

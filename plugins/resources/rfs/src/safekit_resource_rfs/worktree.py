@@ -25,6 +25,8 @@ class Job:
         self.node = node
         self.name = name
         self.is_over = False
+        self.is_asked_again = False
+        """Something else is known to differ since it began."""
 
 
 class Listing:
@@ -219,7 +221,7 @@ class WorkTree:
         job.is_over = True
         if job.node.files.get(job.name) is job:
             del job.node.files[job.name]
-        if again:
+        if again or job.is_asked_again:
             job.node.add(job.name, None)
         self.push(job.node)
 
