@@ -176,10 +176,10 @@ class Naming(Reading):
 
     def _lose_name(self, parent: Directory, name: bytes) -> None:
         node = self._tree.detach(parent, name)
-        if node is None or node.parent is not None:
+        if node is None:
             return
-        self._recording.release(node)
-        if self._tree.is_unused(node):
+        self._recording.release(node)  # a slot goes with the name that it was bound by: another one is bound anew
+        if node.parent is None and self._tree.is_unused(node):
             self._recording.drop(node)
 
     # Names that change

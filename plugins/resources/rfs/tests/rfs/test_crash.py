@@ -1,4 +1,4 @@
-"""Data paths are killed at random moments: nothing that was acknowledged is lost, and both sides are equal in the end."""
+"""Data paths are killed at random moments: nothing that was acknowledged is lost, and both sides end up equal."""
 
 from __future__ import annotations
 
