@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from safekit.cli import cluster, configuration, daemon, doctor, farm, journal, module, plugins, status
+from safekit.cli import cluster, configuration, daemon, doctor, farm, journal, module, plugins, rules, status
 from safekit.cli.output import EXPECTED, ExitCode, fail
 from safekit_sdk import PluginError
 
@@ -29,6 +29,7 @@ def build(invoked: str) -> typer.Typer:
     app.add_typer(daemon.app, name="daemon")
     app.add_typer(module.app, name="module")
     app.add_typer(farm.app, name="farm")
+    app.add_typer(rules.app, name="rules")
     app.add_typer(plugins.app, name="plugins")
     status.register(app)
     configuration.register(app)

@@ -6,7 +6,7 @@ import base64
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,9 @@ from safekit.cli.ask import ask, ask_nodes, chosen, operator, results
 from safekit.cli.options import All, On, Output
 from safekit.cli.output import ExitCode, Format, clock, plain, rows, show
 from safekit_sdk import ConfigError
+
+if TYPE_CHECKING:
+    from safekit.config.compiled import CompiledModule
 
 Module = Annotated[str, typer.Argument(help="The module.")]
 From = Annotated[
@@ -34,21 +37,24 @@ def validate(
     nodes: Annotated[list[str] | None, typer.Option("--node", help="Names of the cluster's nodes.")] = None,
 ) -> None:
     """Check a module file without a daemon; nothing is changed."""
+    shown = path / "module.yaml" if path.is_dir() else path
+    compiled = compile_here(path, shown.resolve().parent.name, tuple(nodes or ()))
+    for warning in compiled.warnings:
+        print(f"warning: {warning}")
+    print(f"{shown}: a good {compiled.kind} module of {len(compiled.steps)} steps, {len(compiled.checkers)} checkers")
+
+
+def compile_here(path: Path, name: str, nodes: tuple[str, ...] = ()) -> CompiledModule:
+    """Without a daemon; for the nodes of this node's cluster when none are named."""
     from safekit.config.cluster import Cluster
     from safekit.config.compiler import compile_module
     from safekit.settings import Settings
 
     files = read_module(path)
-    names = tuple(nodes or ())
-    if not names and Settings().cluster_file.exists():
-        names = tuple(node.name for node in Cluster.load(Settings().cluster_file).nodes)
+    if not nodes and Settings().cluster_file.exists():
+        nodes = tuple(node.name for node in Cluster.load(Settings().cluster_file).nodes)
     shown = path / "module.yaml" if path.is_dir() else path
-    compiled = compile_module(
-        files["module.yaml"], str(shown), names or ("node1", "node2"), shown.resolve().parent.name
-    )
-    for warning in compiled.warnings:
-        print(f"warning: {warning}")
-    print(f"{shown}: a good {compiled.kind} module of {len(compiled.steps)} steps, {len(compiled.checkers)} checkers")
+    return compile_module(files["module.yaml"], str(shown), nodes or ("node1", "node2"), name)
 
 
 def plan(module: Module, source: From = None, output: Output = Format.TABLE) -> None:

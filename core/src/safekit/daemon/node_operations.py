@@ -21,6 +21,7 @@ from safekit.daemon.operations import (
     ValueArgs,
     WeightArgs,
 )
+from safekit.daemon.rule_operations import RuleOperations
 from safekit.engine import events
 from safekit.engine.events import Command
 from safekit.journal import Query
@@ -45,6 +46,7 @@ class NodeOperations:
         operations.add("inspect", InspectArgs, self.inspect, peers=True)
         operations.add("fan", FanArgs, self.fan, peers=False)
         Examination(self._daemon).register(operations)
+        RuleOperations(self._daemon).register(operations)
 
     async def ping(self, args: NoArgs) -> dict[str, Any]:
         del args

@@ -167,7 +167,7 @@ def act_on_rule(turn: Turn) -> bool:
         return False
     facts = firing.facts(turn, rule)
     why = f"rule '{rule.label}': {_because(rule, facts)}"
-    others = tuple(_passed_over(turn, rule, obstacle))
+    others = tuple(passed_over(turn, rule))
     if rule.action in {"restart", "stopstart", "wait"} and not turn.count_loop(rule.label):
         turn.begin("stop", f"stopping: {why}, once too often", "max_loops", severity="alarm", facts=facts)
         return True
@@ -191,8 +191,9 @@ _ACTIONS: Final = {
 """The row of the table, and what its reason begins with."""
 
 
-def _passed_over(turn: Turn, acting: rules.Rule, obstacle: str) -> Iterator[str]:
+def passed_over(turn: Turn, acting: rules.Rule | None = None) -> Iterator[str]:
     """The other rules that are true now, and why they do not act."""
+    obstacle = swap_obstacle(turn)
     for rule in turn.m.spec.rules:
         if rule is acting or not firing.is_true(turn, rule):
             continue
@@ -201,7 +202,7 @@ def _passed_over(turn: Turn, acting: rules.Rule, obstacle: str) -> Iterator[str]
             yield f"rule '{rule.label}' (swap): {obstacle}"
         elif held_s < rule.hold_s:
             yield f"rule '{rule.label}' ({rule.action}): true for {held_s:.2f} s of {rule.hold_s:g} s"
-        else:
+        elif acting is not None:
             yield f"rule '{rule.label}' ({rule.action}): '{acting.label}' goes before it"
 
 
