@@ -58,9 +58,13 @@ class Links:
         if group is not None and group.first != path:
             same = there is not None and there.inode == group.inode_there
             return (Bond.FREE, group) if same else (Bond.LINK, group)
-        if group is not None and there is None:
+        if group is not None and there is not None:
+            group.inode_there = there.inode
+            self._claimed[there.inode] = here.inode
+            return Bond.FREE, group
+        if group is not None:
             self.lost(path)
-        if here.links > 1 and (there is None or (whole and group is None)) and self._waits(path, here):
+        if here.links > 1 and (there is None or whole) and self._waits(path, here):
             return Bond.WAIT, None
         if there is not None and there.links > 1 and not self._claims(here.inode, there.inode, whole=whole):
             return Bond.BREAK, None
