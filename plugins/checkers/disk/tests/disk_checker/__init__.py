@@ -1,0 +1,1 @@
+"""Tests of the disk checker, on file systems that they make."""
