@@ -40,6 +40,10 @@ def _plain_directory(path: Path) -> Path:
     return path
 
 
+Pattern = Annotated[str, StringConstraints(pattern=r"^[^/\x00]([^\x00]*[^/\x00])?$", max_length=1024)]
+"""Of a shell: `*.tmp` is a name anywhere, `cache/*` a path from the directory on."""
+
+
 class RfsConfig(ResourceConfig):
     action: FailureAction = "stopstart"
     """What the generated rule does when the data path died or the node's own disk fails."""
@@ -59,6 +63,9 @@ class RfsConfig(ResourceConfig):
     """The other node counts as lost for the data when it does not answer for so long."""
     bandwidth: Size = 0
     """Bytes per second that a resynchronisation may take; 0: no limit. The application's writes are not held back."""
+    exclude: tuple[Pattern, ...] = Field(default=(), max_length=256)
+    """Names and paths that are not replicated, with all below them: `*.tmp`, `cache/*`. They stay on the node on which
+    they are made."""
     checkpoint: Duration = Duration(30)
     """Time between two checkpoints: both disks then have everything, and what a resynchronisation after a crash has to
     look at begins anew."""

@@ -18,6 +18,7 @@ from safekit_resource_rfs import compare
 from safekit_resource_rfs.applying import Receiving
 from safekit_resource_rfs.changes import Change, Sync, SyncDirectory
 from safekit_resource_rfs.config import RfsConfig
+from safekit_resource_rfs.exclusion import Exclusion
 from safekit_resource_rfs.generations import Durable
 from safekit_resource_rfs.marks import WHOLE, Place
 from safekit_resource_rfs.mount import Mount
@@ -165,7 +166,7 @@ class Secondary:
     def __init__(self, durable: Durable, means: Means, config: RfsConfig, report: Report, parted: Parted) -> None:
         limits = limits_of(config)
         label = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{durable.generation.id[:8] or 'new'}"
-        self.replica = Replica(means.root_fd, Aside(means.root_fd, label))
+        self.replica = Replica(means.root_fd, Aside(means.root_fd, label), Exclusion(config.exclude))
         self.receiver = Receiver(durable, means.marks, uuid.uuid4().hex, limits)
         self.performer = Receiving(
             self.receiver,

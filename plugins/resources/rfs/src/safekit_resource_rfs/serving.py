@@ -13,6 +13,7 @@ from typing import Final
 
 from safekit_resource_rfs import kept, plan
 from safekit_resource_rfs.disk import sync_filesystem
+from safekit_resource_rfs.exclusion import Exclusion
 from safekit_resource_rfs.generations import Durable
 from safekit_resource_rfs.keys import Identity, read_place, write_place
 from safekit_resource_rfs.leftovers import clear_dead
@@ -56,12 +57,13 @@ class DataPath:
         self.last_event = ""
         self.changed: Callable[[], None] = lambda: None
         """Called when the status may have changed."""
+        exclusion = Exclusion(self.config.exclude)
         self.means = Means(
             storage=storage,
             marks=marks,
             root_fd=self.root_fd,
-            here=Replica(self.root_fd),
-            beside=Replica(self.root_fd),
+            here=Replica(self.root_fd, exclusion=exclusion),
+            beside=Replica(self.root_fd, exclusion=exclusion),
             files=a_pool(1, "files"),
             disk=a_pool(DISK_THREADS, "disk"),
             reading=a_pool(1, "reading"),
@@ -93,12 +95,15 @@ class DataPath:
         """The directory is covered when it returns."""
         directory = settings.config.directory
         is_writeback = settings.config.mode == "writeback"
+        exclusion = Exclusion(settings.config.exclude)
         storage = Storage(settings.state_dir / "durable")
         durable, log = storage.load()
         durable = durable.opened(_boot_id())
         storage.store(durable)
         await asyncio.wait_for(asyncio.to_thread(clear_dead, directory), LOOK_S)
-        mount = await Mount.open(directory, _notice(""), a_pool(4, "mount"), is_writeback=is_writeback)
+        mount = await Mount.open(
+            directory, _notice(""), a_pool(4, "mount"), is_writeback=is_writeback, exclusion=exclusion
+        )
         try:
             plan.claim(mount.root_fd, directory, settings.module, settings.name)
             return cls(settings, mount, storage, durable, Marks(log))

@@ -36,6 +36,12 @@ def test_what_is_no_size_is_refused(text: object) -> None:
         config(bandwidth=text)
 
 
+@pytest.mark.parametrize("pattern", ["/tmp/*", "cache/", "", "a\0b"])
+def test_a_pattern_is_relative_to_the_directory(pattern: str) -> None:
+    with pytest.raises(ValidationError, match="exclude"):
+        config(exclude=[pattern])
+
+
 @pytest.mark.parametrize(
     ("path", "name"), [("/srv/data", "data"), ("/srv/my data", "my-data"), ("/srv/größe", "gr--e"), ("/srv/日", "rfs")]
 )

@@ -209,6 +209,24 @@ async def test_a_busy_directory_is_not_given_back_but_by_force(pair: Pair) -> No
         os.close(held)
 
 
+async def test_what_is_excluded_stays_where_it_is_made(tmp_path: Path) -> None:
+    async with two_nodes(tmp_path, exclude=["*.tmp", "cache/*"]) as (one, two):
+        await one.promote(1)
+        (one.directory / "cache").mkdir()
+        for name in ("a.tmp", "cache/b", "kept"):
+            (one.directory / name).write_text(name)
+        await one.pair(1)
+        await two.becomes(up_to_date=True)
+        for name in ("c.tmp", "cache/d", "also"):
+            (one.directory / name).write_text(name)
+        await one.becomes(link="paired")
+        await handed_over(one, two, 2)
+        assert sorted(path.name for path in two.directory.rglob("*")) == ["also", "cache", "kept"]
+        await two.stop()
+        await one.stop()
+        assert (one.directory / "c.tmp").read_text() == "c.tmp"
+
+
 async def compared(node: Node) -> list[str]:
     """What a comparison finds, on the primary."""
     await node.do("verify")
