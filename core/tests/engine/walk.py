@@ -61,10 +61,11 @@ class Place:
         return place if report is None else place.hear(report)
 
     def hear(self, report: ModuleReport) -> Place:
-        """A peer that answers a claim, knows of every epoch, and hears this node."""
+        """A peer that answers a claim, knows of every epoch, and hears this node at once."""
         m, number = self.m, self.heard + 1
         said = replace(report, acknowledged=m.claim, epoch=max(report.epoch, m.epoch), alone_epoch=m.alone_epoch)
-        beat = Heartbeat("b", 1, number, ((MODULE, said),), (("a", number),))
+        echoes = (("a", self.node.incarnation, self.now_s),)
+        beat = Heartbeat("b", 1, number, ((MODULE, said),), (("a", number),), self.now_s, echoes)
         return replace(self, heard=number).tell(HeartbeatHeard("net1", beat))
 
     @property
