@@ -93,7 +93,11 @@ class Filesystem(Naming):
         if not node.slot:
             recording.path(node)
         data = request.body[protocol.WRITE_IN.size : protocol.WRITE_IN.size + size]
-        written = os.pwrite(self._tree.open(node), data, offset)
+        try:
+            written = os.pwrite(self._tree.open(node), data, offset)
+        except OSError:  # a disk that is full has set the time all the same
+            recording.defer_times(node)
+            raise
         payload = protocol.WRITE_OUT.pack(written, 0)
         if flags & protocol.WRITE_KILL_SUIDGID:
             self._kill_set_id(node)
@@ -111,7 +115,11 @@ class Filesystem(Naming):
         self._recording.touch_data(node, offset, length)
         self._recording.touch_attributes(node)
         self._recording.path(node)
-        local.allocate(self._tree.open(node), mode, offset, length)
+        try:
+            local.allocate(self._tree.open(node), mode, offset, length)
+        except OSError:
+            self._recording.defer_times(node)
+            raise
         if request.uid:
             self._kill_set_id(node)
         if not self._recording.is_recorded(node):

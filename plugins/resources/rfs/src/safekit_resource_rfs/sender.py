@@ -209,6 +209,11 @@ class Sender:
         return self._resync.progress if self._resync is not None else None
 
     @property
+    def lag(self) -> tuple[int, int]:
+        """Changes and bytes that the secondary has not confirmed."""
+        return self._window.lag
+
+    @property
     def is_connected(self) -> bool:
         return self._link is not Link.NONE
 
@@ -552,6 +557,7 @@ class Sender:
         self._resync = Resync(self, self._ids, self._protect, aside=aside, bytes_per_s=limit)
         self._left_to_mark = {"here", "there"}
         for bind in tuple(self.live_slots.binds()):
+            self._resync.named(bind.path)
             self.put(bind)
         everything = resume is Resume.FULL or self._log.marks.everything
         if everything:

@@ -325,7 +325,7 @@ class DataPath:
             self._demoted.set()
         elif event == "behind":
             self._consent.touch(mode=0o600)  # a first synchronisation that is broken off leaves content
-        elif event in ("disk-failed", "store-failed"):
+        elif event == "disk":
             self.failure = text
         self.changed()
 

@@ -90,9 +90,8 @@ class Teller:
         return self._loop.time() - self._holding_since_s >= HOLDING_S
 
     def _lag(self) -> dict[str, int]:
-        sender = self._path.primary.sender if self._path.primary else None
-        changes = getattr(sender, "lag_changes", 0)
-        return {"lag_changes": changes, "lag_bytes": getattr(sender, "lag_bytes", 0)}
+        changes, size_bytes = self._path.primary.sender.lag if self._path.primary else (0, 0)
+        return {"lag_changes": changes, "lag_bytes": size_bytes}
 
     def _resync(self) -> dict[str, Any] | None:
         progress = self._path.primary.sender.progress if self._path.primary else None

@@ -46,6 +46,11 @@ class Window:
         return not self._kept
 
     @property
+    def lag(self) -> tuple[int, int]:
+        """Changes that are kept, and what they cost in bytes."""
+        return len(self._kept), self._bytes
+
+    @property
     def oldest_s(self) -> float | None:
         return self._kept[0].sent_s if self._kept else None
 

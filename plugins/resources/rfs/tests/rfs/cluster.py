@@ -40,7 +40,7 @@ class Node:
 
     def __init__(self, place: Path, number: int, settings: dict[str, Any]) -> None:
         self.directory = place / "data"
-        self.directory.mkdir(parents=True)
+        self.directory.mkdir(parents=True, exist_ok=True)
         given = {"name": "data", "directory": str(self.directory), "listen": ["127.0.0.1"], "timeout": "3s", **settings}
         self.config = RfsConfig.model_validate(given)
         self.context: RecordingContext = a_context(place, node=f"node{number}", name="data", module=_module(place))

@@ -1,0 +1,102 @@
+"""Full disks, limits of the connection, and modes: what is promised in each holds."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from .cluster import Node, introduce, mirrored, two_nodes
+from .test_pair import compared, equal, handed_over, work
+
+SMALL_BYTES = 24 << 20
+
+
+@contextmanager
+def small_disk(directory: Path) -> Iterator[None]:
+    """A file system of its own, in memory."""
+    directory.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SMALL_BYTES}", "tmpfs", str(directory)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(directory)], check=True)
+
+
+def fill(directory: Path) -> None:
+    """Until the disk is full, and a little over it."""
+    with (directory / "big").open("wb", buffering=0) as file:
+        for _ in range(2 * SMALL_BYTES >> 20):
+            file.write(b"x" * (1 << 20))
+
+
+async def test_a_full_disk_of_the_primary_is_an_error_of_the_application_and_both_stay_equal(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "1" / "data"):
+        async with two_nodes(tmp_path) as (one, two):
+            await mirrored(one, two)
+            with pytest.raises(OSError) as full:
+                await asyncio.to_thread(fill, one.directory)
+            assert full.value.errno == errno.ENOSPC
+            assert await compared(one) == []
+            (one.directory / "big").unlink()
+            await work(one, 31, 40)
+            await equal(one, two)
+
+
+async def test_a_full_disk_of_the_secondary_makes_it_out_of_date_and_costs_the_primary_nothing(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "2" / "data"):
+        async with two_nodes(tmp_path) as (one, two):
+            await mirrored(one, two)
+            writing = asyncio.create_task(asyncio.to_thread(fill, one.directory))
+            await two.becomes(up_to_date=False)
+            await one.becomes(holding=True)
+            await one.stand_alone(2)
+            await asyncio.wait_for(writing, 20)
+            (one.directory / "big").unlink()
+            await work(one, 32, 40)
+            await one.pair(2)
+            await two.becomes(up_to_date=True, epoch=2)
+            await equal(one, two)
+
+
+@pytest.mark.parametrize("mode", ["ordered", "writeback"])
+async def test_the_other_modes_leave_both_equal(tmp_path: Path, mode: str) -> None:
+    async with two_nodes(tmp_path, mode=mode) as (one, two):
+        await mirrored(one, two)
+        await work(one, 33)
+        await handed_over(one, two, 2)
+        await work(two, 34)
+        await equal(one, two)
+
+
+async def test_a_resynchronisation_keeps_to_its_bandwidth(tmp_path: Path) -> None:
+    async with two_nodes(tmp_path, bandwidth="4M") as (one, two):
+        await one.promote(1)
+        await asyncio.to_thread((one.directory / "file").write_bytes, b"y" * (12 << 20))
+        await one.pair(1)
+        begin_s = asyncio.get_running_loop().time()
+        await two.becomes(up_to_date=True)
+        assert asyncio.get_running_loop().time() - begin_s > 1.5
+        await equal(one, two)
+
+
+async def test_a_node_of_another_pair_is_not_let_in(tmp_path: Path) -> None:
+    async with two_nodes(tmp_path / "a") as (one, two), two_nodes(tmp_path / "b") as (stranger, _):
+        await mirrored(one, two)
+        await stranger.meet(one)
+        await stranger.becomes(connected=False)
+        await until_refused(one)
+        assert await one.is_(link="paired")
+        await introduce(one, two)
+        assert await one.is_(link="paired")
+
+
+async def until_refused(node: Node) -> None:
+    async with asyncio.timeout(10):
+        while not (await node.status())["refused_connections"]:  # noqa: ASYNC110 - the other process counts
+            await asyncio.sleep(0.05)
