@@ -2,9 +2,23 @@
 
 A modification waits until its places are marked durably; they are cleared when both disks are known to have what was
 marked (a checkpoint). What was created in a marked directory after the mark needs none of its own: resync compares it
-completely, because it was born later than the mark. What gets a name in a directory in another way than by creation
-(rename, link) has to be marked as a whole: `Place(directory, inode, WHOLE)` for a file, `Place(handle, 0, WHOLE)`, with
-the handle of the directory itself, for a directory and all beneath it.
+completely, because it was born later than the mark. Either disk may lose the modification again, so what was there
+before is marked too, where its marks would not tell.
+
+| modification | places |
+|---|---|
+| data of a file, in a zone | `(its directory, inode, zone)` |
+| size, or a range that moves | `(its directory, inode, WHOLE)` |
+| a name is created | `(directory)`; then `cover` what was made |
+| attributes of an entry | `(directory)`, or `(directory, inode, ATTRIBUTES)` |
+| of a directory itself | the same, or `(its own handle, 0, ATTRIBUTES)` |
+| a file's name goes | `(directory)`, `(directory, inode, GONE)`; LOST for GONE when the file has other names |
+| a directory goes | `(directory)`, `(its own handle)` |
+| a file is renamed | both directories, `(old directory, inode, GONE)`, `(new directory, inode, WHOLE)` |
+| a directory is renamed | both directories, `(its own handle, 0, WHOLE)` |
+| a link is made | `(directory)`, `(directory, inode, WHOLE)`, `(directory of the existing name, inode, ATTRIBUTES)` |
+
+What a rename replaces goes; what an exchange gives the old name is renamed as well.
 """
 
 from __future__ import annotations
@@ -17,6 +31,7 @@ ZONE_BYTES: Final = 4 << 20
 WHOLE: Final = -1
 ATTRIBUTES: Final = -2
 LOST: Final = -3
+GONE: Final = -4
 MAX_ZONES: Final = 1024
 """Of one file; more: all of it is marked."""
 MAX_PLACES: Final = 200_000
@@ -35,9 +50,10 @@ class Place:
     inode: int = 0
     """Of the file whose data change. 0: the directory's entries and their attributes."""
     zone: int = 0
-    """Index of ZONE_BYTES; WHOLE: all of the file, or, without an inode, all beneath the directory. ATTRIBUTES: only
-    those, of the file, or, without an inode, of the directory itself (times that are recorded late). LOST: this name of
-    the file goes, and it has others: what is marked of it could not be found any more."""
+    """Index of ZONE_BYTES. WHOLE: all of the file, or, without an inode, all beneath the directory. ATTRIBUTES: only
+    those, of the file, or, without an inode, of the directory itself. GONE: this name of the file goes; if a disk loses
+    that, the zones that are marked do not tell what it differs in. LOST: it goes, and the file has others: what is
+    marked of it could not be found any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +189,8 @@ class Marks:
         ready = now_ns >= self.latest_ns - SLACK_NS or self._lower(now_ns)
         self.latest_ns = max(self.latest_ns, now_ns)
         for place in places:
-            if place.zone == LOST:
-                ready = self._lose(place) and ready
+            if place.zone in (LOST, GONE):
+                ready = self._lose(place, now_ns) and ready
             elif not (self.new.holds(place) or self._covered.holds(place)) and not self._renew(place, now_ns):
                 self._want(place, now_ns)
                 ready = False
@@ -187,14 +203,17 @@ class Marks:
         self.new.add(Mark(now_ns, place))
         return True
 
-    def _lose(self, place: Place) -> bool:
-        """Everything has to be compared, if the file is marked by this name alone."""
+    def _lose(self, place: Place, now_ns: int) -> bool:
         layers = (self.old, self.new)
         if any(layer.everything for layer in layers) or not any(layer.knows(place) for layer in layers):
             return True
-        if any(layer.is_whole_elsewhere(place) for layer in layers):
+        whole = Place(place.directory, place.inode, WHOLE)
+        if place.zone == LOST and not any(layer.is_whole_elsewhere(place) for layer in layers):
+            self._wanted[Mark(0, None, True)] = None
+            return False
+        if self.new.holds(whole) or self._renew(whole, now_ns):
             return True
-        self._wanted[Mark(0, None, True)] = None
+        self._want(whole, now_ns)
         return False
 
     def _want(self, place: Place, now_ns: int) -> None:

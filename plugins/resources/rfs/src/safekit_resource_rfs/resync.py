@@ -22,7 +22,7 @@ from safekit_resource_rfs.desk import Answer, Desk, Progress, Stream
 from safekit_resource_rfs.effects import Effect, EntriesHere, NamesHere
 from safekit_resource_rfs.fields import refuse
 from safekit_resource_rfs.links import Bond, Links
-from safekit_resource_rfs.marks import ATTRIBUTES, LOST, Place
+from safekit_resource_rfs.marks import ATTRIBUTES, GONE, LOST, Place
 from safekit_resource_rfs.messages import MAX_NAMES, List, Marked
 from safekit_resource_rfs.slots import moved
 from safekit_resource_rfs.worktree import Job, Listing, Node, WorkTree, Zones
@@ -79,6 +79,8 @@ class Resync:
         self._renames: list[Rename] | None = []
         """While marks are looked for."""
         self._has_scanned = False
+        self._named: dict[bytes, None] = {}
+        """Paths by which live changes meant a file."""
         self._loses = False
         """The next change takes a name of a file that has others."""
         self._settling = 0
@@ -147,7 +149,7 @@ class Resync:
         for place in places:
             if place.zone == LOST:
                 self._loses = True
-            if not place.inode or place.zone in (LOST, ATTRIBUTES):
+            if not place.inode or place.zone in (LOST, GONE, ATTRIBUTES):
                 continue
             if len(self._written) < MAX_WRITTEN:
                 self._written.add(place.inode)
@@ -170,11 +172,25 @@ class Resync:
                 self.tree.add(change.path)
         elif isinstance(change, changes.MakeFile | changes.MakeDirectory | changes.MakeNode | changes.MakeSymlink):
             self.tree.touched(change.path)
+        elif isinstance(change, changes.Bind | changes.SetAttributes | changes.SetXattr | changes.RemoveXattr):
+            self.named(change.path)
+
+    def named(self, path: bytes) -> None:
+        """A live change means the file at this path, which may be another one there."""
+        if len(self._named) < MAX_RENAMES:
+            self._named[path] = None
+
+    def _distrust(self, path: bytes, there: Entry) -> None:
+        """What is there at this path is not the same file: live changes may have been made to what has other names."""
+        if stat.S_ISREG(there.mode) and there.links > 1 and (path in self._named or len(self._named) >= MAX_RENAMES):
+            self._named.clear()
+            self.add_everything()
 
     def _observe_rename(self, change: Rename) -> None:
         if not change.flags & 2:
             self._widen(change.new)
         self._links.renamed(change)
+        self._named = {moved(path, change): None for path in self._named}
         self.tree.renamed(change.old, change.new, change.flags)
         if self._renames is None:
             return
@@ -355,6 +371,7 @@ class Resync:
 
     def _remove(self, node: Node, there: Entry) -> None:
         self._mark_changed(node)
+        self._distrust(join(node.path, there.name), there)
         if stat.S_ISDIR(there.mode) and not self._aside:
             child = node.child(there.name)
             child.entries = child.deep = child.purge = True
@@ -453,6 +470,7 @@ class Resync:
         if bond is Bond.WAIT:
             return
         if bond is not Bond.FREE:
+            self._distrust(path, there)
             self.put(changes.Remove(path, False))
             node.add(here.name, None)
             self._mark_changed(node)

@@ -10,7 +10,7 @@ from typing import Any
 
 from safekit_resource_rfs import changes
 from safekit_resource_rfs.changes import Change
-from safekit_resource_rfs.marks import LOST, WHOLE, ZONE_BYTES, Place
+from safekit_resource_rfs.marks import ATTRIBUTES, GONE, LOST, WHOLE, ZONE_BYTES, Place
 from safekit_resource_rfs.messages import BLOCK_BYTES
 from safekit_resource_rfs.sender import Gate, Sender
 
@@ -322,7 +322,9 @@ class Application:
             return ()
         number = self.files.find(path)
         inode = self.files.inodes[number]
-        return (Place(self._directory(path), number, LOST),) if inode.is_file and inode.links > 1 else ()
+        if inode.is_directory:
+            return (Place(self.files.handle(path)),)
+        return (Place(self._directory(path), number, LOST if inode.links > 1 else GONE),) if inode.is_file else ()
 
     def _release_slots(self) -> None:
         """A slot goes with the name that it was bound by: another name of the file is bound anew."""
@@ -354,9 +356,14 @@ class Application:
         def places() -> Iterable[Place]:
             yield Place(self._directory(new))
             yield from self._whole(old, new)
-            yield from self._lost(new)
+            if self.files.inodes[self.files.find(old)].is_file:
+                yield Place(self._directory(old), self.files.find(old), GONE)
+            if not flags:
+                yield from self._lost(new)
             if flags and self._exists(new):
                 yield from self._whole(new, old)
+                if self.files.inodes[self.files.find(new)].is_file:
+                    yield Place(self._directory(new), self.files.find(new), GONE)
 
         self._try(old, rename, places, exists=True)
 
@@ -375,7 +382,9 @@ class Application:
             self._dirty_directories(path)
 
         def places() -> Iterable[Place]:
-            return (Place(self._directory(path), self.files.find(existing), WHOLE),)
+            number = self.files.find(existing)
+            whole = Place(self._directory(path), number, WHOLE)
+            return (whole, Place(self._directory(existing), number, ATTRIBUTES))
 
         self._try(path, link, places, exists=False)
 
