@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -30,7 +30,7 @@ def list_rules(module: Module, on: On = "", source: From = None, output: Output 
 @app.command()
 def explain(
     module: Module,
-    label: Annotated[str, typer.Argument(help="Only this rule or named condition.")] = "",
+    label: Annotated[str, typer.Argument(help="Only this rule.")] = "",
     on: On = "",
     source: From = None,
     output: Output = Format.TABLE,
@@ -68,6 +68,9 @@ def try_rules(
     show(_tried(facts, settings or [], held, healthy), output, _test_text)
 
 
+_WORDS: Final = {None: "", True: "true", False: "false"}
+
+
 class _Facts:
     """The rules, and what the node says of them; nothing of the node when it was not asked."""
 
@@ -82,6 +85,16 @@ class _Facts:
         self.held_s: dict[str, float] = said.get("held_s", {})
         self.swap_obstacle: str = said.get("swap_obstacle", "")
         self.loops: int = said.get("loops", 0)
+
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """Those that have a name, as far as rules use them."""
+        from safekit.engine import rules
+
+        trees = [rule.to_rule().condition for rule in self.module.rules]
+        for tree in trees:
+            trees += rules.parts(tree)
+        return {tree.name: tree.condition for tree in trees if isinstance(tree, rules.Named)}
 
     @property
     def local(self) -> dict[str, str]:
@@ -119,7 +132,18 @@ def _listed(facts: _Facts) -> dict[str, Any]:
         "loops": facts.loops,
         "max_loops": module.max_loops,
         "rules": [_line(facts, rule) for rule in module.rules],
-        "conditions": module.conditions,
+        "conditions": [_condition_line(facts, name, text) for name, text in module.conditions.items()],
+    }
+
+
+def _condition_line(facts: _Facts, name: str, text: str) -> dict[str, Any]:
+    from safekit.engine import rules
+
+    known = facts.conditions.get(name) if facts.state else None
+    return {
+        "name": name,
+        "condition": text,
+        "holds": None if known is None else rules.holds(known, facts.local, facts.remote),
     }
 
 
@@ -160,7 +184,8 @@ def _now(rule: dict[str, Any]) -> str:
 def _title(listed: dict[str, Any]) -> str:
     if not listed["state"]:
         return f"{listed['module']}, as the file has it"
-    loops = f", {listed['loops']} of {listed['max_loops']} automatic restarts used" if listed["loops"] else ""
+    used = min(listed["loops"], listed["max_loops"])
+    loops = f", {used} of {listed['max_loops']} automatic restarts used" if used else ""
     stopped = "; no rule acts while it is stopped" if listed["state"].startswith("STOP") else ""
     handled = f"; an action comes after {listed['handle_time_s']:g} s" if listed["handle_time_s"] else ""
     return f"{listed['module']} on {listed['node']}: {listed['state']}{loops}{stopped}{handled}"
@@ -174,8 +199,9 @@ def _list_table(listed: dict[str, Any]) -> Any:
         for r in listed["rules"]
     ]
     table = rows("", ("RULE", "NOW", "THEN", "IF", "FROM"), lines)
-    named = [plain(f"{name}: {text}") for name, text in listed["conditions"].items()]
-    return Group(plain(_title(listed)), table if lines else "no rules", *(["", "conditions:", *named] if named else []))
+    named = [(plain(c["name"]), _WORDS[c["holds"]], plain(c["condition"])) for c in listed["conditions"]]
+    conditions = ["", rows("", ("CONDITION", "NOW", "IS"), named)] if named else []
+    return Group(plain(_title(listed)), table if lines else "no rules", *conditions)
 
 
 def _condition(rule: dict[str, Any]) -> str:
@@ -237,7 +263,7 @@ def _explain_text(found: dict[str, Any]) -> Any:
         if rule["message"]:
             text.append(f"  says: {rule['message']}\n")
         for part in rule["parts"]:
-            mark = {None: "", True: "true", False: "false"}[part["holds"]]
+            mark = _WORDS[part["holds"]]
             text.append(f"  {mark:<6}{'  ' * part['depth']}{part['text']}\n", style=None if part["holds"] else "dim")
             for name, value in part["values"].items():
                 text.append(f"        {'  ' * part['depth']}  {name} is {value}\n", style="dim")
