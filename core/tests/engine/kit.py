@@ -74,6 +74,8 @@ class Bench:
         self.all: list[Action] = []
         self.peer: ModuleReport | None = None
         self.peer_hears_us = True
+        self.peer_echoes = True
+        """Its word has come after it heard ours."""
         self.peer_incarnation = 1
         self.sequence = 0
         self.tell(Configured(membership(self.name), (self.spec,)))
@@ -103,7 +105,8 @@ class Bench:
         modules = ((MODULE, self.peer),) if self.peer is not None else ()
         heard = ((self.name, self.sequence),) if self.peer_hears_us else ()
         other = next(name for name in NODES if name != self.name)
-        beat = Heartbeat(other, self.peer_incarnation, self.sequence, modules, heard)
+        echoes = ((self.name, self.incarnation, self.now_s),) if self.peer_echoes else ()
+        beat = Heartbeat(other, self.peer_incarnation, self.sequence, modules, heard, echoes=echoes)
         return self.tell(HeartbeatHeard(network, beat))
 
     def tell_empty_beat(self) -> tuple[Action, ...]:

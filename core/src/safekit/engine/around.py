@@ -22,6 +22,8 @@ class PeerView:
     """Since when it has said so."""
     report: ModuleReport | None = None
     silent_s: float = 0.0
+    acquainted: bool = True
+    """It has heard of us since it was heard again."""
     echo_s: float = -math.inf
     """When this node sent the last heartbeat that the peer is known to have heard."""
     promised_s: float = -math.inf
@@ -52,6 +54,8 @@ class Surroundings:
     peer: PeerView
     storage_trouble: str
     lost_after_s: float
+    lapse_s: float
+    """The longest that what this node was last allowed to do may go on by itself."""
     awake: bool = True
     """False for a while after this node slept: what it hears may be old."""
     others: dict[str, PeerView] = field(default_factory=dict)

@@ -185,7 +185,7 @@ def _order(turn: Turn) -> bool:
 def _forget(turn: Turn) -> None:
     """What the kernel accepted when it was last known has lapsed: nobody has extended the lease since."""
     share = turn.m.share
-    if share.unsure_s is not None and share.held and turn.now_s >= share.unsure_s + turn.around.lost_after_s:
+    if share.unsure_s is not None and share.held and turn.now_s >= share.unsure_s + turn.around.lapse_s:
         _set(turn, held=0)
 
 

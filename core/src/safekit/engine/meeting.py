@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from safekit.engine.module import Turn
 from safekit.engine.reports import ModuleReport
-from safekit.engine.transitions import ALONE, PRIM
 
 
 def meet(turn: Turn) -> bool:
@@ -39,9 +38,10 @@ def _other_primary(turn: Turn) -> ModuleReport | None:
     """The peer's report when both run and the peer means to go on. One that says STOP, WAIT or SECOND while
     something is active there is about to end it by itself."""
     report = turn.peer.report
-    if report is None or not turn.peer.alive or not (turn.m.active and report.active):
+    if report is None or not (turn.m.active and turn.peer.runs):
         return None
-    return report if report.state in {ALONE, PRIM} else None
+    is_compared = turn.peer.deaf or turn.peer.acquainted  # else it may be about to stop because we were deaf to it
+    return report if is_compared else None
 
 
 def _calm_down(turn: Turn) -> None:

@@ -23,6 +23,8 @@ class Peer:
     """When it was last heard on any."""
     since_s: float = float("-inf")
     """Since when we have been listening for it."""
+    returned_s: float = float("-inf")
+    """When it was heard again after a silence."""
     deaf_s: float = float("inf")
     """Since when we have heard it say that it does not hear us."""
     lost_after_s: float = 0.0
@@ -51,11 +53,13 @@ class Membership:
     """Since when this node has been listening without a break."""
     woke_s: float = float("-inf")
     """When the last break ended."""
+    former: tuple[float, float] = (0.0, float("-inf"))
+    """A longer loss time that was in force, and until when what was done by it may last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What one heartbeat changed."""
+    """What one heartbeat changed. `reports`: also whether its sender has heard of us."""
 
     membership: Membership
     returned: bool = False
@@ -78,7 +82,16 @@ def configure(membership: Membership, spec: MembershipSpec, now_s: float) -> Mem
     peers = {name: membership.peers.get(name, Peer(name, since_s=now_s)) for name in spec.peers}
     if membership.last_tick_s is None:
         return replace(membership, spec=spec, peers=peers, listening_s=now_s, last_tick_s=now_s)
-    return replace(membership, spec=spec, peers=peers)
+    before_s = lapse_s(membership, now_s)
+    shorter = spec.lost_after_s < before_s
+    former = (before_s, now_s + before_s) if shorter else membership.former
+    return replace(membership, spec=spec, peers=peers, former=former)
+
+
+def lapse_s(membership: Membership, now_s: float) -> float:
+    """How long what this node was allowed to do last may go on: the loss time, or one that was longer until lately."""
+    former_s, until_s = membership.former
+    return max(membership.spec.lost_after_s, former_s if now_s < until_s else 0.0)
 
 
 def hear(membership: Membership, network: str, beat: Heartbeat, now_s: float) -> Heard:
@@ -97,6 +110,7 @@ def hear(membership: Membership, network: str, beat: Heartbeat, now_s: float) ->
         incarnation=beat.incarnation,
         sequence=beat.sequence,
         alive=True,
+        returned_s=peer.returned_s if peer.alive and not restarted else now_s,
         lost_after_s=beat.lost_after_s,
         modules=dict(beat.modules) if changed else peer.modules,
         seen=beat.modules if changed else peer.seen,
@@ -105,7 +119,8 @@ def hear(membership: Membership, network: str, beat: Heartbeat, now_s: float) ->
         time_s=beat.time_s,
         echo=next(((inc, sent_s) for name, inc, sent_s in beat.echoes if name == membership.spec.node), peer.echo),
     )
-    return Heard(_with_peer(membership, after), not peer.alive, restarted, changed)
+    met = _has_echoed(after) and not _has_echoed(peer)
+    return Heard(_with_peer(membership, after), not peer.alive, restarted, changed or met)
 
 
 def _heard_on(peer: Peer, network: str, now_s: float) -> Peer:
@@ -177,6 +192,16 @@ def _deaf_deadline(membership: Membership, peer: Peer) -> float:
     return max(peer.deaf_s + membership.spec.lost_after_s, _first_deadline(membership, peer))
 
 
+def acquainted(membership: Membership, name: str, now_s: float) -> bool:
+    """Whether the peer has heard of us since it was heard again; believed after the loss time in any case."""
+    peer = membership.peers.get(name)
+    return peer is not None and (_has_echoed(peer) or now_s >= peer.returned_s + membership.spec.lost_after_s)
+
+
+def _has_echoed(peer: Peer) -> bool:
+    return peer.echo[1] >= peer.returned_s
+
+
 def awake(membership: Membership, now_s: float) -> bool:
     """Whether what was heard is new: after a sleep what lay in the buffers comes first."""
     return now_s >= membership.woke_s + membership.spec.lost_after_s
@@ -192,6 +217,7 @@ def deadline(membership: Membership) -> float | None:
     """When time alone will next change what is known: a peer lost, absent or deaf; this node awake again."""
     waits = [membership.woke_s + membership.spec.lost_after_s]
     for peer in membership.peers.values():
-        waits += [_deadline(membership, peer), _deaf_deadline(membership, peer)]
+        met_s = peer.returned_s + membership.spec.lost_after_s
+        waits += [_deadline(membership, peer), _deaf_deadline(membership, peer), met_s]
     last_s = membership.last_tick_s or 0.0
     return min((due_s for due_s in waits if last_s < due_s < float("inf")), default=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from safekit.engine.actions import Action, Explain, KillHost, Publish, RunPipeline, StartHost, StopHost
 from safekit.engine.around import PeerView, Surroundings
@@ -14,6 +14,10 @@ from safekit.engine.reports import ModuleState, Readiness
 from safekit.engine.share import NO_SHARE, Share
 from safekit.engine.spec import ModuleSpec
 from safekit.engine.transitions import LEAVE_IT_ALONE, ROWS, Row, phases
+
+LEAP: Final = 16
+"""How much a role that is taken without the peer's word raises the epoch: the peer may have taken it by this node's
+word since it was heard, and again, and raised its own by one each time."""
 
 
 class HostState(StrEnum):
@@ -293,7 +297,9 @@ class Turn:
 
     def _take(self, row: Row) -> None:
         seen = self.peer.report.epoch if self.peer.report else 0
-        epoch = max(self.m.epoch + 1, seen + 1, self.m.right.epoch)
+        ahead = LEAP if self.peer.node and not self.peer.alive else 1
+        known = max(self.m.epoch, seen)
+        epoch = self.m.right.epoch if self.m.right.epoch > known else known + ahead
         if row.after is ModuleState.ALONE and self.m.spec.has_data:
             self.set(stood_alone=epoch, alone_epoch=epoch)
         self.set(

@@ -310,6 +310,7 @@ def _around(node: NodeState, module: Module, now_s: float) -> Surroundings:
         peer=_peer(node, module, now_s),
         storage_trouble=node.storage_trouble,
         lost_after_s=spec.lost_after_s,
+        lapse_s=membership.lapse_s(node.membership, now_s),
         awake=membership.awake(node.membership, now_s),
         others=_others(node, module, now_s),
     )
@@ -340,6 +341,7 @@ def _seen(node: NodeState, module: Module, name: str, now_s: float) -> PeerView:
         absent=membership.absent(node.membership, known.node, now_s),
         deaf=membership.deaf(node.membership, known.node, now_s),
         deaf_s=known.deaf_s,
+        acquainted=membership.acquainted(node.membership, known.node, now_s),
         report=known.modules.get(module.spec.name),
         silent_s=max(now_s - known.last_s, 0.0) if known.incarnation >= 0 else 0.0,
         echo_s=known.echo[1] if known.echo[0] == node.incarnation else float("-inf"),

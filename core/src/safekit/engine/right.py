@@ -22,7 +22,7 @@ from safekit.engine.actions import AskWitness, FenceSelf, WitnessCall
 from safekit.engine.around import PeerView
 from safekit.engine.events import WitnessAnswered
 from safekit.engine.lease import Right
-from safekit.engine.module import HostState, Module, Turn, Value
+from safekit.engine.module import LEAP, HostState, Module, Turn, Value
 from safekit.engine.spec import Kind, WitnessSpec
 
 USABLE: Final = 0.8
@@ -34,9 +34,6 @@ FENCES: Final = 0.1
 """The part of a lease, at the very end, in which a node that did not stop is reset."""
 AGAIN: Final = 0.1
 """The part of a lease after which it is renewed, or asked for again."""
-LEAP: Final = 16
-"""How much a role by lease raises the epoch: the peer may have taken it by this node's word since it was heard, and
-again, and raised its own by one each time."""
 PROBED_S: Final = 10.0
 UNREACHED: Final = 2
 """After so many calls in a row without an answer the witness counts as lost."""
