@@ -1,0 +1,5 @@
+"""The `intf` checker."""
+
+from safekit_checker_intf.checker import IntfChecker, IntfConfig
+
+__all__ = ["IntfChecker", "IntfConfig"]

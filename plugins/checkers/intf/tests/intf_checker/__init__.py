@@ -1,0 +1,1 @@
+"""Tests of the intf checker, with interfaces of their own."""
