@@ -31,7 +31,7 @@ def firing(turn: Turn, *, may_swap: bool) -> Rule | None:
 def _is_due(turn: Turn, rule: Rule) -> bool:
     if rule.action not in rules.STRENGTH or not is_true(turn, rule):
         return False
-    return held_s(turn, rule) >= rule.hold_s
+    return turn.now_s >= turn.m.holding.get(rule.label, turn.now_s) + rule.hold_s  # as the deadline is reckoned
 
 
 def is_true(turn: Turn, rule: Rule) -> bool:
