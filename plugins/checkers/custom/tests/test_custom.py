@@ -296,13 +296,15 @@ async def test_a_loop_that_is_cancelled_is_killed_with_all_it_started(
         assert found(sign) == []
 
 
+@pytest.mark.parametrize("with_cgroup", [True, False])
 async def test_what_a_killed_host_left_running_is_ended_first(
-    context: RecordingContext, program: Any, tmp_path: Path
+    context: RecordingContext, program: Any, tmp_path: Path, with_cgroup: bool
 ) -> None:
-    family = Family.of(context, f"checker.custom.{context.name}")
-    left = launch(["/bin/sleep", "600"], output=tmp_path / "output", env=family.environment)
+    around = context if with_cgroup else a_context(tmp_path)
+    family = Family.of(around, f"checker.custom.{around.name}")
+    left = launch(["/bin/sleep", "600"], output=tmp_path / "output", env=family.environment, cgroup=family.home())
     try:
-        assert (await first(checker(context, program("echo up; sleep 600"), loop=True))).health is Health.UP
+        assert (await first(checker(around, program("echo up; sleep 600"), loop=True))).health is Health.UP
         assert left.wait(5) == -signal.SIGKILL
     finally:
         left.kill()

@@ -36,7 +36,7 @@ class CustomChecker(Checker[CustomConfig], api=1):
     async def watch(self) -> AsyncIterator[Verdict]:
         """A verdict after every run, or line. A looping program that ends is begun again after `interval`."""
         loop = asyncio.get_running_loop()
-        await self._family.end(0.0)  # of a host that was killed
+        await self._end_what_is_left()  # of a host that was killed
         while True:
             due_s = loop.time() + self.config.interval.seconds
             if self.config.loop:
@@ -74,7 +74,7 @@ class CustomChecker(Checker[CustomConfig], api=1):
         return self._judge(done, left)
 
     async def _end_what_is_left(self) -> str:
-        """What a run leaves in the background would pile up, run after run."""
+        """What a run leaves in the background would pile up, run after run. Empty, or in words that there was some."""
         cgroup = self._family.home()
         if not (cgroup_members(cgroup) if cgroup else self._family.pids()):
             return ""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from safekit_sdk.cgroup import cgroup_members
 from safekit_sdk.process import Family, end_processes, launch, open_pidfd, wait_ended
 from safekit_sdk.procfs import session_members
 
@@ -31,13 +32,14 @@ class Talker:
     ) -> None:
         """ConfigError when it cannot be executed."""
         self._family = family
+        self._home = family.home()
         self._lines = _Lines()
         self._closed = False
         self._pipe, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             # Through /proc the program gets an end of its own, which blocks it when nobody reads.
             output = Path(f"/proc/self/fd/{writing}")
-            self._program = launch(argv, output=output, env=env, cwd=cwd, cgroup=family.home(), user=user)
+            self._program = launch(argv, output=output, env=env, cwd=cwd, cgroup=self._home, user=user)
             self._pidfd = os.pidfd_open(self._program.pid)
         except BaseException:
             os.close(self._pipe)
@@ -90,18 +92,22 @@ class Talker:
         return f"was killed by {signal_name(-status)}" if status < 0 else f"exited with status {status}"
 
     def _members(self) -> frozenset[int]:
-        return session_members(self._program.pid) | self._family.pids()
+        """The marker costs a look at every process, and is needed only where nothing else holds them together."""
+        family = cgroup_members(self._home) if self._home else self._family.pids()
+        return session_members(self._program.pid) | family
 
     async def end_all(self) -> None:
         """Kill it and its children, whatever they fork meanwhile."""
-        await end_processes(self._members, 0.0, cgroup=self._family.cgroup)
+        await end_processes(self._members, 0.0, cgroup=self._home)
 
     def kill(self) -> None:
         """At once and without awaiting, as when the check is cancelled. Nothing the second time."""
         if self._pidfd < 0:
             return
         for _ in range(_KILLS):
-            kill_all(self._members())
+            if not (left := self._members()):
+                break
+            kill_all(left)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._program.wait(_VANISH_BOUND_S)
         os.close(self._pidfd)
