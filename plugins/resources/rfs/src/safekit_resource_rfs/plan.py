@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Final
 
 from safekit_resource_rfs import syscalls
-from safekit_resource_rfs.fuse.mounting import KIND
+from safekit_resource_rfs.fuse.mounting import DEVICE, KIND
 from safekit_sdk import ConfigError
 
 OWN_FOLDER: Final = ".safekit-rfs"
 OWNER: Final = "owner"
-DEVICE: Final = Path("/dev/fuse")
 NETWORK_TYPES: Final = frozenset(
     ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "afs", "ocfs2", "gfs2", "lustre")
 )
