@@ -6,8 +6,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
-APT_TEST := apache2 ca-certificates curl etcd-server gcc git iproute2 iputils-arping iputils-ping libc6-dev libnftables1 make nftables procps python3-venv util-linux
-APT_BENCH := apache2-utils fio haproxy keepalived tcpdump wrk
+APT_TEST := acl apache2 ca-certificates curl etcd-server fio gcc git iproute2 iputils-arping iputils-ping libc6-dev libnftables1 make monitoring-plugins-basic nftables procps python3-venv util-linux
+APT_BENCH := apache2-utils haproxy keepalived tcpdump wrk
 
 PYTHON := .venv/bin/python
 MANIFESTS := constraints.txt pyproject.toml $(sort $(wildcard core/pyproject.toml sdk/pyproject.toml plugins/*/*/pyproject.toml))

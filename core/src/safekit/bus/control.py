@@ -56,6 +56,7 @@ class ControlServer:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._socket.close(0)
+        self._path.unlink(missing_ok=True)  # who calls from now on is told at once that nobody listens
 
     async def _serve(self) -> None:
         while True:
