@@ -1,0 +1,1 @@
+"""Tests of the ip checker, on a wire with another machine."""

@@ -1,0 +1,52 @@
+"""A watch that runs beside a test."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from safekit_sdk import Checker, Health, Verdict
+
+BOUND_S = 5.0
+
+
+class Said:
+    def __init__(self) -> None:
+        self.verdicts: list[Verdict] = []
+        self._news = asyncio.Event()
+
+    def add(self, verdict: Verdict) -> None:
+        self.verdicts.append(verdict)
+        self._news.set()
+
+    async def becomes(self, health: Health) -> Verdict:
+        """The latest verdict, as soon as it has this health."""
+        await self._until(lambda: bool(self.verdicts) and self.verdicts[-1].health is health)
+        return self.verdicts[-1]
+
+    async def are(self, count: int) -> None:
+        await self._until(lambda: len(self.verdicts) >= count)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(BOUND_S):
+            while not condition():
+                self._news.clear()
+                await self._news.wait()
+
+
+@contextlib.asynccontextmanager
+async def watched(checker: Checker[Any]) -> AsyncIterator[Said]:
+    said = Said()
+
+    async def listen() -> None:
+        async for verdict in checker.watch():
+            said.add(verdict)
+
+    task = asyncio.create_task(listen())
+    try:
+        yield said
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
