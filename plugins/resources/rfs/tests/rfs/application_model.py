@@ -79,6 +79,12 @@ class History:
                 if int.from_bytes(pages.get(offset, b""), "big") < version:
                     raise Violation(f"{who} lacks version {version} of file {promise.file} at {offset}, which was synced")
 
+    def check_stable(self, files: Files, who: str) -> None:
+        """What was synced is there even if the power goes now."""
+        for promise in self.promises:
+            if self.removed.get(promise.file, -1) < promise.at and not files.is_stable(promise.file, promise.pages):
+                raise Violation(f"{who} can lose file {promise.file}, which was synced")
+
     def restart(self, files: Files, length: int | None, *, holds: bool) -> None:
         """What a new primary has, is what counts from now on. `length`: of the prefix, where it is one. `holds`: until
         it acknowledges something, the one before has as good a right."""

@@ -100,6 +100,19 @@ class Files:
         self._snapshots = [(self._seq, dict(self.inodes))]
         self._slots.clear()
 
+    def is_stable(self, uid: int, pages: Mapping[int, int]) -> bool:
+        """Whether the file would be there after a power loss, with pages of these versions or newer."""
+        oldest = self._snapshots[0][1]
+        found = [number for _, number in self.walk() if self.inodes[number].uid == uid and self.inodes[number].is_file]
+        if not found or found[-1] not in oldest:
+            return False
+        for offset, version in pages.items():
+            now = self.pages.get(found[-1], {}).get(offset)
+            values = [value for _, value in self._pending.get((found[-1], offset), [(0, now)])]
+            if any(value is None or int.from_bytes(value, "big") < version for value in values):
+                return False
+        return True
+
     def _changed(self) -> None:
         self._seq += 1
         self._snapshots.append((self._seq, dict(self.inodes)))

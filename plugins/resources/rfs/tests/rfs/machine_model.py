@@ -30,6 +30,8 @@ class World(Protocol):
 
     def note(self, text: str) -> None: ...
 
+    def sent(self, message: Any) -> None: ...
+
     def reported(self, process: Process, report: effects.Report) -> None: ...
 
 
@@ -318,6 +320,7 @@ class Connection:
 
     def send(self, sender: Process, message: Any) -> None:
         side = self.ends.index(sender)
+        self.world.sent(message)
         if not all(self._open) or self.is_silent:
             return
         delay_s = self.world.random.choice((0.0002, 0.0005, 0.003))

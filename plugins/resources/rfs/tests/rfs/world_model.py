@@ -14,6 +14,7 @@ from typing import Any
 
 from safekit_resource_rfs import effects
 from safekit_resource_rfs.generations import Standing, is_trusted
+from safekit_resource_rfs.messages import Begin, Checkpoint, Cleared, Pair, Stable
 from safekit_resource_rfs.receiver import Receiver
 from safekit_resource_rfs.sender import Limits, Mode, Role, Sender, State
 
@@ -51,7 +52,7 @@ class Cluster:
         self._alone_since_s = NEVER_S
         self._dead_since_s = NEVER_S
         self._expected_aside: list[tuple[bytes, Any]] = []
-        self.first_sync = False
+        self.on_milestone: Callable[[], None] = lambda: None
 
     # time
 
@@ -193,13 +194,36 @@ class Cluster:
 
     def _check_take_over(self, machine: Machine, *, holds: bool) -> None:
         self.history.check_synced(machine.files, machine.name)
+        other = self.other(machine)
+        same = other.durable.up_to_date and other.durable.generation.id == machine.durable.generation.id
         length = None
-        if not machine.lost_memory:
+        if not machine.lost_memory or (same and not other.lost_memory):
             length = self.history.check_exact(machine.files, machine.name)
         self.history.restart(machine.files, length, holds=holds)
+        machine.lost_memory = False
+
+    def _check_paired(self, machine: Machine) -> None:
+        """As the secondary says that it has everything."""
+        primary = self.other(machine)
+        if not machine.durable.up_to_date:
+            raise Violation(f"{machine.name} says that it is up to date before that is on record")
+        same = primary.durable.generation.id == machine.durable.generation.id
+        if same and not primary.durable.paired:
+            raise Violation(f"{primary.name} would not know after a crash that {machine.name} may have everything")
+        if same and primary is self.primary:
+            self.history.check_stable(machine.files, machine.name)
+
+    def _check_alone(self, machine: Machine) -> None:
+        if machine.durable.generation.id in self.other(machine).durable.generation.line:
+            raise Violation(f"{machine.name} acknowledges alone with the generation of the other node")
+
+    def sent(self, message: Any) -> None:
+        if isinstance(message, Checkpoint | Stable | Cleared | Pair | Begin):
+            self.on_milestone()
 
     def reported(self, process: Process, report: effects.Report) -> None:
         machine = process.machine
+        self.on_milestone()
         if report.event == "promoted":
             self.promoting = False
             self._alone_since_s = self.now_s
@@ -209,8 +233,10 @@ class Cluster:
             process.core.record_times = self.application.record_times  # type: ignore[union-attr]
         elif report.event in ("paired", "alone") and isinstance(process.core, Sender):
             self.history.others = []
-            machine.lost_memory = machine.lost_memory and report.event == "paired"
+            if report.event == "alone":
+                self._check_alone(machine)
         elif report.event == "paired":
+            self._check_paired(machine)
             machine.lost_memory = False
             self._check_aside(machine)
         elif report.event == "behind":
