@@ -153,7 +153,7 @@ class Performer:
         """Give a message to the machine, or to who asked beside it."""
         raise NotImplementedError
 
-    def _receive(self, data: bytes) -> None:
+    def _receive(self, data: memoryview) -> None:
         link = self.link
         try:
             for message in self._decoder.feed(data):

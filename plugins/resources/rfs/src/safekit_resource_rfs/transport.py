@@ -35,6 +35,7 @@ class Link:
         self._loop = asyncio.get_running_loop()
         self._stream = stream
         self._fd = stream.fileno()
+        self._view = memoryview(bytearray(READ_BYTES))
         self._queue: deque[bytes | memoryview] = deque()
         self._is_writing = False
         self._is_scheduled = False
@@ -43,7 +44,8 @@ class Link:
         self.unsent_bytes = 0
         self.sent_bytes = 0
         self.received_bytes = 0
-        self.received: Callable[[bytes], None] = _ignore
+        self.received: Callable[[memoryview], None] = _ignore
+        """What it is given is overwritten afterwards."""
         self.lost: Callable[[str], None] = _ignore
 
     def start(self) -> None:
@@ -79,21 +81,33 @@ class Link:
 
     def _read(self) -> None:
         for _ in range(READS_PER_TURN):
+            size, why = self._fill()
+            if size:
+                self.received_bytes += size
+                self.received(self._view[:size])
             if not self._is_open:
                 return
-            try:
-                data = self._stream.recv(READ_BYTES)
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            if why:
+                self._fail(why)
                 return
-            except OSError as error:
-                self._fail(f"the connection broke: {error.strerror or error}")
+            if size < READ_BYTES:
                 return
-            if not data:
-                self._fail("the other node closed the connection")
-                return
-            self.received_bytes += len(data)
-            self.received(data)
         self._loop.call_soon(self._read)
+
+    def _fill(self) -> tuple[int, str]:
+        """As many records as there are and as fit; how many bytes, and why there is no more of them ever."""
+        size = 0
+        while size < READ_BYTES:
+            try:
+                count = self._stream.recv_into(self._view[size:])
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                break
+            except OSError as error:
+                return size, f"the connection broke: {error.strerror or error}"
+            if not count:
+                return size, "the other node closed the connection"
+            size += count
+        return size, ""
 
     def _flush(self) -> None:
         self._is_scheduled = False

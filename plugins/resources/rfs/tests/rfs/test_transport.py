@@ -44,7 +44,7 @@ class Side:
         link.start()
         self.changed.set()
 
-    def _receive(self, data: bytes) -> None:
+    def _receive(self, data: memoryview) -> None:
         self.data += data
         self.changed.set()
 
