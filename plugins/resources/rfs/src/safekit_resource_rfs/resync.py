@@ -182,7 +182,7 @@ class Resync:
 
     def _distrust(self, path: bytes, there: Entry) -> None:
         """What is there at this path is not the same file: live changes may have been made to what has other names."""
-        if stat.S_ISREG(there.mode) and there.links > 1 and (path in self._named or len(self._named) >= MAX_RENAMES):
+        if there.links > 1 and not stat.S_ISDIR(there.mode) and (path in self._named or len(self._named) >= MAX_RENAMES):
             self._named.clear()
             self.add_everything()
 
@@ -391,17 +391,14 @@ class Resync:
         if not is_marked and here.inode not in self._protected and (is_directory or stat.S_ISREG(here.mode)):
             self._protect_first(node, here)
             return
-        if stat.S_ISREG(here.mode):
-            self._create_file(node, here, path)
-            return
-        self._mark_changed(node)
-        self.put(_made(path, here))
         if is_directory:
+            self._mark_changed(node)
+            self.put(_made(path, here))
             child = node.child(here.name)
             child.entries = child.deep = child.changed = True
             self.tree.push(child)
         else:
-            self._settle(node, here.name, b"")
+            self._create_file(node, here, path)
 
     def _protect_first(self, node: Node, here: Entry) -> None:
         self._protecting += 1
@@ -430,8 +427,11 @@ class Resync:
             self._link(node, here.name, group.first)
             if group.is_dirty or not group.is_compared:
                 self.tree.add(group.first)
-        else:
+        elif stat.S_ISREG(here.mode):
             self._copy(node, here, None, None)
+        else:
+            self.put(_made(path, here))
+            self._settle(node, here.name, b"")
 
     def _link(self, node: Node, name: bytes, existing: bytes) -> None:
         path = join(node.path, name)
@@ -450,10 +450,10 @@ class Resync:
 
     def _align(self, node: Node, listing: Listing, here: Entry, there: Entry) -> None:
         whole = self._is_whole(node, listing, here, there)
-        if stat.S_ISREG(here.mode):
+        if not stat.S_ISDIR(here.mode):
             self._align_file(node, listing, here, there, whole)
             return
-        if stat.S_ISDIR(here.mode) and (whole or listing.scan):
+        if whole or listing.scan:
             child = node.child(here.name)
             child.entries = True
             child.deep = child.deep or whole
@@ -479,7 +479,7 @@ class Resync:
         differs = here.size != there.size or here.mtime_ns != there.mtime_ns
         if not whole and not zones and differs and here.inode not in self._written:
             zones, whole = None, True
-        if whole or zones:
+        if stat.S_ISREG(here.mode) and (whole or zones):
             self._copy(node, here, there, zones)
         elif not _same_attributes(here, there):
             self._settle(node, here.name, there.xattrs)

@@ -28,7 +28,7 @@ from safekit_resource_rfs.effects import (
     Wake,
 )
 from safekit_resource_rfs.fields import refuse
-from safekit_resource_rfs.generations import Durable, Verdict, judge, plan
+from safekit_resource_rfs.generations import Durable, Standing, Verdict, judge, plan
 from safekit_resource_rfs.marks import WHOLE, Marks, Place
 from safekit_resource_rfs.messages import (
     VERSION,
@@ -229,10 +229,10 @@ class Sender:
     def promote(self, epoch: int, new_id: str, *, alone: bool) -> None:
         """`alone`: may acknowledge without the other node. Else it holds until the other has everything."""
         durable = self.durable
+        if not alone and durable.standing is not Standing.UP:
+            self.emit(Report("refused", "this node may lack data, and can become primary only alone, by force"))
+            return
         if alone or not (durable.paired and durable.up_to_date):
-            if not alone and not durable.up_to_date:
-                self.emit(Report("refused", "this node lacks data, and can become primary only alone, by force"))
-                return
             self._state.change(lambda before: before.alone(new_id, epoch), partial(self._promoted, False))
             return
 

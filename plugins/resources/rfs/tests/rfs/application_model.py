@@ -330,7 +330,7 @@ class Application:
         inode = self.files.inodes[number]
         if inode.is_directory:
             return (Place(self.files.handle(path)),)
-        return (Place(self._directory(path), number, LOST if inode.links > 1 else GONE),) if inode.is_file else ()
+        return (Place(self._directory(path), number, LOST if inode.links > 1 else GONE),)
 
     def _release_slots(self) -> None:
         """A slot goes with the name that it was bound by: another name of the file is bound anew."""
@@ -362,13 +362,13 @@ class Application:
         def places() -> Iterable[Place]:
             yield Place(self._directory(new))
             yield from self._whole(old, new)
-            if self.files.inodes[self.files.find(old)].is_file:
+            if not self.files.inodes[self.files.find(old)].is_directory:
                 yield Place(self._directory(old), self.files.find(old), GONE)
             if not flags:
                 yield from self._lost(new)
             if flags and self._exists(new):
                 yield from self._whole(new, old)
-                if self.files.inodes[self.files.find(new)].is_file:
+                if not self.files.inodes[self.files.find(new)].is_directory:
                     yield Place(self._directory(new), self.files.find(new), GONE)
 
         self._try(old, rename, places, exists=True)
@@ -378,7 +378,7 @@ class Application:
         number = self.files.find(path)
         if self.files.inodes[number].is_directory:
             return (Place(self.files.handle(path), 0, WHOLE),)
-        return (Place(self._directory(goes_to), number, WHOLE),) if self.files.inodes[number].is_file else ()
+        return (Place(self._directory(goes_to), number, WHOLE),)
 
     def _link(self) -> None:
         existing, path = self._some(files=True), self._free()

@@ -114,7 +114,9 @@ class Cluster:
         self._start_secondary(machine)
 
     def _is_fit(self, machine: Machine) -> bool:
-        durable = machine.durable
+        durable = machine.durable.opened(str(machine.boot))
+        if self.variant.trusts_reboot:
+            durable = replace(durable, doubt=False)
         newest = durable.generation.epoch >= self.alone_epoch or self.alone_owner is machine or self._is_void()
         return machine.is_on and not machine.writes and durable.standing is Standing.UP and newest
 
