@@ -23,7 +23,7 @@ ROUNDS = int(os.environ.get("SAFEKIT_ROUNDS", "1"))
 SEED = int(os.environ.get("SAFEKIT_SEED", "20261127"))
 MODULE = f"""\
 kind: mirror
-max_loops: 10000
+max_loops: 1000
 heartbeat: {{interval: 50ms, lost_after: 500ms}}
 witness:
   lease: {{token: "file:{Witness.TOKEN}", lease: {LEASE_S:g}s, timeout: 500ms}}
