@@ -14,9 +14,9 @@ before is marked too, where its marks would not tell.
 | of a directory itself | the same, or `(its own handle, 0, ATTRIBUTES)` |
 | a file's name goes | `(directory)`, `(directory, inode, GONE)`; LOST for GONE when the file has other names |
 | a directory goes | `(directory)`, `(its own handle)` |
-| a file is renamed | both directories, `(old directory, inode, GONE)`, `(new directory, inode, WHOLE)` |
+| a file is renamed | both directories, `(each of them, inode, WHOLE)` |
 | a directory is renamed | both directories, `(its own handle, 0, WHOLE)` |
-| a link is made | `(directory)`, `(directory, inode, WHOLE)`, `(directory of the existing name, inode, ATTRIBUTES)` |
+| a link is made | `(directory)`, `(directory, inode, WHOLE)`, `(directory of the existing name, inode, WHOLE)` |
 
 What a rename replaces goes; what an exchange gives the old name is renamed as well.
 """

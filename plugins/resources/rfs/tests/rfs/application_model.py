@@ -10,7 +10,7 @@ from typing import Any
 
 from safekit_resource_rfs import changes
 from safekit_resource_rfs.changes import Change
-from safekit_resource_rfs.marks import ATTRIBUTES, GONE, LOST, WHOLE, ZONE_BYTES, Place
+from safekit_resource_rfs.marks import GONE, LOST, WHOLE, ZONE_BYTES, Place
 from safekit_resource_rfs.messages import BLOCK_BYTES
 from safekit_resource_rfs.sender import Gate, Sender
 
@@ -363,13 +363,13 @@ class Application:
             yield Place(self._directory(new))
             yield from self._whole(old, new)
             if not self.files.inodes[self.files.find(old)].is_directory:
-                yield Place(self._directory(old), self.files.find(old), GONE)
+                yield Place(self._directory(old), self.files.find(old), WHOLE)
             if not flags:
                 yield from self._lost(new)
             if flags and self._exists(new):
                 yield from self._whole(new, old)
                 if not self.files.inodes[self.files.find(new)].is_directory:
-                    yield Place(self._directory(new), self.files.find(new), GONE)
+                    yield Place(self._directory(new), self.files.find(new), WHOLE)
 
         self._try(old, rename, places, exists=True)
 
@@ -390,7 +390,7 @@ class Application:
         def places() -> Iterable[Place]:
             number = self.files.find(existing)
             whole = Place(self._directory(path), number, WHOLE)
-            return (whole, Place(self._directory(existing), number, ATTRIBUTES))
+            return (whole, Place(self._directory(existing), number, WHOLE))
 
         self._try(path, link, places, exists=False)
 

@@ -81,6 +81,7 @@ class Cluster:
 
     def begin(self) -> None:
         self._promote(self.machines[0], alone=True)
+        self.history.restart(self.machines[0].files, None, holds=False)
         self._engine()
         self._tick()
         self._work()
@@ -181,13 +182,10 @@ class Cluster:
         stream = self.new_id()
         core = self.variant.sender(machine.durable, marks_of(machine), Mode(self.history.mode), stream, LIMITS)
         process = start(machine, core)
-        if not self._was_checked(force):
+        if self.history.prints and not force:
             self._check_take_over(machine, holds=not alone)
         core.promote(self.epoch, self.new_id(), alone=alone)
         process.pump()
-
-    def _was_checked(self, force: bool) -> bool:
-        return force or not self.history.prints
 
     def _open(self, machine: Machine) -> None:
         durable = machine.open()
