@@ -16,6 +16,8 @@ from safekit_sdk.netlink import Changes
 HEED_S: Final = 1.0
 """The shortest time between two looks that another machine's claims cause: a flood of these is none of looks."""
 
+CANCEL_S: Final = 0.02
+
 
 class IpChecker(Checker[IpConfig], api=1):
     """Down the instant that an address is no longer on this machine, and when another machine has it too."""
@@ -112,33 +114,35 @@ class IpChecker(Checker[IpConfig], api=1):
 
     async def _rest(self, changes: Changes) -> Machine | None:
         """Until the next look is due, or there is something new to see; the machine, when it has changed."""
-        changed = asyncio.create_task(self._changed(changes))
+        due_s = asyncio.get_running_loop().time() + self.config.interval.seconds
+        changed = asyncio.create_task(self._changed(changes, due_s))
         ears: set[asyncio.Task[Any]] = {changed}
         if self._wire is not None and self._seen is not None:
-            ears.add(asyncio.create_task(self._claimed(self._wire, self._seen)))
+            ears.add(asyncio.create_task(self._claimed(self._wire, self._seen, due_s)))
         try:
-            await asyncio.wait(ears, timeout=self.config.interval.seconds, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ears, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for ear in ears:
-                ear.cancel()
-            await asyncio.gather(*ears, return_exceptions=True)  # what failed fails again in the look that follows
-        return None if changed.cancelled() or changed.exception() else changed.result()
+            await _end(ears)
+        if changed.cancelled() or changed.exception():  # what failed fails again in the look that follows
+            return None
+        return changed.result()
 
-    async def _changed(self, changes: Changes) -> Machine:
+    async def _changed(self, changes: Changes, due_s: float) -> Machine | None:
         """As soon as the interfaces that have the address are others, or in another state, than at the last look."""
-        while True:
-            if await changes.wait(self.config.interval.seconds):
+        loop = asyncio.get_running_loop()
+        while (left_s := due_s - loop.time()) > 0:
+            if await changes.wait(left_s):
                 now = await machine.look(self.config.address)
                 if self._seen is None or now.holdings != self._seen.holdings:
                     return now
+        return None
 
-    async def _claimed(self, wire: Wire, seen: Machine) -> None:
+    async def _claimed(self, wire: Wire, seen: Machine, due_s: float) -> None:
         """Return when another machine claims the address."""
         loop = asyncio.get_running_loop()
         await asyncio.sleep(self._heeded_s + HEED_S - loop.time())
-        while await wire.claim(seen.macs, self.config.interval.seconds) is None:
-            pass
-        self._heeded_s = loop.time()
+        if await wire.claim(seen.macs, max(due_s - loop.time(), 0.0)) is not None:
+            self._heeded_s = loop.time()
 
     @classmethod
     def ident(cls, config: IpConfig) -> str:
@@ -159,3 +163,11 @@ class IpChecker(Checker[IpConfig], api=1):
             f"ip {config.address}: a machine on the wire that answers for it makes it down, on either node, so that "
             "the module may stop on both; `duplicate: log` tells of it and changes nothing"
         ]
+
+
+async def _end(tasks: set[asyncio.Task[Any]]) -> None:
+    """A cancellation can be lost, by asyncio's own wait_for; so it is said again."""
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=CANCEL_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import subprocess
 import sys
@@ -175,6 +176,17 @@ async def test_an_address_that_is_not_used_yet_is_neither_up_nor_down(tmp_path: 
 async def test_an_address_of_the_loopback_is_not_asked_for(tmp_path: Path) -> None:
     async with watched(checker(tmp_path, "127.0.0.1")) as said:
         await said.becomes(Health.UP)
+
+
+async def test_looks_go_on_while_the_kernel_tells_of_changes_all_the_time(tmp_path: Path, network: Network) -> None:
+    batch = tmp_path / "batch"
+    batch.write_text("address add 10.7.0.9/24 dev eth0\naddress delete 10.7.0.9/24 dev eth0\n" * 3000)
+    async with watched(checker(tmp_path, interval="10ms", probe_wait="1ms")) as said:
+        noise = asyncio.create_task(asyncio.to_thread(network.here.command, "ip", "-batch", str(batch)))
+        while not noise.done():
+            await said.are(len(said.verdicts) + 1)
+        await noise
+    assert {verdict.health for verdict in said.verdicts} == {Health.UP}
 
 
 async def test_no_descriptor_left_is_unknown_and_not_down(tmp_path: Path) -> None:
