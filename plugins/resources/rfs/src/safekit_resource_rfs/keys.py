@@ -123,18 +123,19 @@ def _write(path: Path, content: bytes) -> None:
     part.replace(path)
 
 
-def write_place(port: int, public: bytes) -> str:
-    """What the other node has to know, to be told with `tell_place`."""
-    return f"{port}:{base64.b64encode(public).decode()}"
+def write_place(port: int, public: bytes, claim: str = "") -> str:
+    """What the other node has to know, to be told with `tell_place`: at most 86 characters."""
+    return f"{port}:{base64.b64encode(public).decode()}:{claim}"
 
 
-def read_place(text: str) -> tuple[int, bytes]:
-    """Port and public key. PeerError when it is neither."""
-    number, _, encoded = text.partition(":")
+def read_place(text: str) -> tuple[int, bytes, str]:
+    """Port, public key, and what it says of its data. PeerError when it is something else."""
+    number, _, rest = text.partition(":")
+    encoded, _, claim = rest.partition(":")
     try:
         port, public = int(number), base64.b64decode(encoded, validate=True)
     except (ValueError, binascii.Error):
         port, public = 0, b""
     if not 1 <= port <= 65535 or len(public) != KEY_BYTES:
         raise PeerError(f"'{text[:100]}' does not say where the other node's data path is", hint="upgrade that node")
-    return port, public
+    return port, public, claim

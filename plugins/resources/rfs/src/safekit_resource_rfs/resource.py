@@ -55,6 +55,8 @@ class RfsResource(Resource[RfsConfig], api=1):
     def __init__(self, config: RfsConfig, context: Context) -> None:
         super().__init__(config, context)
         self._seat = Seat(context.node, context.module)
+        self._place = ""
+        """As it was told last."""
 
     @classmethod
     def ident(cls, config: RfsConfig) -> str:
@@ -96,7 +98,6 @@ class RfsResource(Resource[RfsConfig], api=1):
         if not await self._answers():
             await self._begin()
         status = await ask(self._run, {"do": "status"})
-        self.tell_place(str(status["place"]))
         say_again(self.context.node, self.context.module)
         self._say(status)
 
@@ -191,6 +192,9 @@ class RfsResource(Resource[RfsConfig], api=1):
         self._say(await ask(self._run, {"do": word, "timeout_s": timeout_s, **arguments}, timeout_s))
 
     def _say(self, status: Mapping[str, Any]) -> None:
+        if status["place"] != self._place:
+            self._place = str(status["place"])
+            self.tell_place(self._place)
         self._seat.say(Standing.read(status), self.context.set_value)
 
     async def inspect(self, question: Mapping[str, str]) -> Mapping[str, str]:  # noqa: ARG002 - a hook of the SDK

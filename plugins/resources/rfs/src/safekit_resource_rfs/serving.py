@@ -8,13 +8,15 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from safekit_resource_rfs import kept, plan
+from safekit_resource_rfs.claims import read_claim, write_claim
 from safekit_resource_rfs.disk import sync_filesystem
 from safekit_resource_rfs.exclusion import Exclusion
-from safekit_resource_rfs.generations import Durable
+from safekit_resource_rfs.generations import Durable, is_trusted
 from safekit_resource_rfs.keys import Identity, read_place, write_place
 from safekit_resource_rfs.leftovers import clear_dead
 from safekit_resource_rfs.marks import Marks
@@ -123,7 +125,7 @@ class DataPath:
 
     @property
     def place(self) -> str:
-        return write_place(self.listener.port, self.identity.public)
+        return write_place(self.listener.port, self.identity.public, write_claim(self.durable))
 
     @property
     def link(self) -> Link | None:
@@ -200,13 +202,27 @@ class DataPath:
         self.peer_node = node
         if not place:
             return
-        port, key = read_place(place)
+        port, key, claim = read_place(place)
+        await self._weigh(read_claim(claim))
         found = ([(address, port) for address in addresses], key)
         is_new = found != (self._addresses, self._peer_key)
         self._addresses, self._peer_key = found
         self.listener.trust(key)
         if is_new or self.link is None:
             self._dial()
+
+    async def _weigh(self, other: Durable | None) -> None:
+        """A node in doubt goes on when no other can have more than it."""
+        secondary, prefer_own = self.secondary, self.settings.node < self.peer_node
+        if other is None or secondary is None or not is_trusted(self.durable, other, prefer_own=prefer_own):
+            return
+        await secondary.close()
+        durable = replace(secondary.durable, doubt=False)
+        await asyncio.to_thread(self.storage.store, durable)
+        self.secondary = self._a_secondary(durable)
+        self.last_event = "both nodes lost their memory; this one has the best data that there are"
+        _LOG.info(self.last_event)
+        self.changed()
 
     async def stop(self, *, force: bool) -> None:
         """OSError EBUSY while programs use the mount, unless by force; the directory stays covered then."""

@@ -7,9 +7,11 @@ import errno
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from safekit_resource_rfs.storage import Storage
 
 from .cluster import Node, introduce, mirrored, two_nodes
 from .test_pair import compared, equal, handed_over, work
@@ -100,3 +102,45 @@ async def until_refused(node: Node) -> None:
     async with asyncio.timeout(10):
         while not (await node.status())["refused_connections"]:  # noqa: ASYNC110 - the other process counts
             await asyncio.sleep(0.05)
+
+
+def cut_power(node: Node) -> None:
+    """What a reboot leaves: another boot id."""
+    storage = Storage(node.context.state_dir / "durable")
+    durable, _ = storage.load()
+    storage.store(replace(durable, boot="another"))
+    storage.close()
+
+
+async def test_after_a_power_cut_of_both_the_last_primary_goes_on_and_no_node_does_alone(tmp_path: Path) -> None:
+    async with two_nodes(tmp_path) as (one, two):
+        await mirrored(one, two)
+        (one.directory / "file").write_text("acknowledged")
+        for node in (one, two):
+            await node.kill()
+            cut_power(node)
+        await one.start()
+        assert (await one.status())["standing"] == "doubt"
+        assert one.context.values["rfs.uptodate"] == "down"
+        await two.start()
+        await introduce(one, two)
+        await one.becomes(up_to_date=True)
+        assert await two.is_(up_to_date=False)
+        await one.promote(2)
+        await introduce(one, two)
+        await one.pair(2)
+        await two.becomes(up_to_date=True, epoch=2)
+        assert (one.directory / "file").read_text() == "acknowledged"
+        await equal(one, two)
+
+
+async def test_after_a_power_cut_of_one_the_other_has_it_all(tmp_path: Path) -> None:
+    async with two_nodes(tmp_path) as (one, two):
+        await mirrored(one, two)
+        await two.meet(one)  # a watch would have said by now that it is up to date
+        await one.kill()
+        cut_power(one)
+        await one.start()
+        await introduce(one, two)
+        assert await one.is_(standing="doubt", up_to_date=False)
+        assert await two.is_(standing="up", up_to_date=True)

@@ -89,7 +89,7 @@ async def test_the_watch_says_down_when_somebody_unmounted_it(pair: tuple[Node, 
 
 async def test_the_place_says_where_it_listens_and_its_key(pair: tuple[Node, Node]) -> None:
     one, two = pair
-    port, key = read_place(one.place)
+    port, key, _ = read_place(one.place)
     assert key != read_place(two.place)[1]
     with socket.create_connection(("127.0.0.1", port), timeout=5) as stranger:
         assert stranger.recv(1) == b""

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from safekit_resource_rfs.claims import read_claim, write_claim
+from safekit_resource_rfs.generations import Durable, Generation, Standing
 from safekit_resource_rfs.keys import Identity, read_place, write_place
 from safekit_resource_rfs.transport import MAX_STRANGERS, Dialer, Link, Listener
 
@@ -181,8 +183,13 @@ def test_a_key_is_kept(tmp_path: Path) -> None:
 
 def test_a_place_is_a_port_and_a_key(tmp_path: Path) -> None:
     public = identity(tmp_path / "1").public
-    assert read_place(write_place(65535, public)) == (65535, public)
-    assert len(write_place(65535, public)) <= 100
+    claim = write_claim(Durable(Generation("a" * 32), up_to_date=True, doubt=True, primary=True))
+    assert read_place(write_place(65535, public, claim)) == (65535, public, claim)
+    assert len(write_place(65535, public, claim)) <= 100
+    found = read_claim(claim)
+    assert found
+    assert (found.standing, found.primary, found.generation.id) == (Standing.DOUBT, True, "a" * 32)
+    assert read_claim("what?") is None
 
 
 @pytest.mark.parametrize("text", ["", "7", "0:" + "A" * 44, "70000:" + "A" * 43 + "=", "7:AA==", "x:y", "7:" + "é" * 9])
