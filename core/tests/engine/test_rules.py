@@ -10,7 +10,7 @@ from safekit.engine import rules
 from safekit.engine.actions import Explain, Phase, RunPipeline
 from safekit.engine.commands import NOT_CHECKED
 from safekit.engine.events import Command, ValueSet, VerdictChanged
-from safekit.engine.rules import All, Any, Not, Rule, holds
+from safekit.engine.rules import Rule
 
 from .kit import (
     ALONE,
@@ -49,30 +49,6 @@ ACTIONS = {
 def is_(name: str, value: str = "down", *, negated: bool = False, side: str = "local") -> rules.Test:
     resource_class, _, ident = name.partition(".")
     return rules.Test(side, resource_class, ident, value, negated)
-
-
-@pytest.mark.parametrize(
-    ("expression", "expected"),
-    [
-        (is_("http.home"), True),
-        (is_("http.home", negated=True), False),
-        (is_("http.home", "up"), False),
-        (is_("http.none", "unknown"), True),
-        (is_("http.none"), False),
-        (is_("http.home", side="remote"), False),
-        (is_("http.*"), False),
-        (is_("http.?"), True),
-        (is_("ftp.*", "unknown"), True),
-        (Not(is_("http.home")), False),
-        (All((is_("http.home"), is_("tcp.db", "up"))), True),
-        (All((is_("http.home"), is_("tcp.db"))), False),
-        (Any((is_("tcp.db"), is_("http.home"))), True),
-        (Any(()), False),
-    ],
-)
-def test_an_expression_is_true_of_the_local_values_only(expression: object, expected: bool) -> None:
-    values = {"http.home": "down", "http.api": "up", "tcp.db": "up"}
-    assert holds(expression, values) is expected  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("action", list(ACTIONS))
@@ -134,25 +110,6 @@ def test_the_strongest_of_the_rules_that_hold_acts() -> None:
         bench.verdict("http.home", "down")
         assert bench.m.state is ACTIONS[stronger][0]
         assert only(RunPipeline, bench.last).phases[-1] is not Phase.RESTART
-
-
-def test_a_rule_with_a_hold_time_acts_after_it_and_not_before() -> None:
-    bench = alone(spec=spec(rules=(rule("restart", hold_s=2.0),)))
-    bench.verdict("http.home", "down")
-    bench.pass_time(1.8)
-    assert bench.shown == (ALONE, READY)
-    bench.pass_time(0.4)
-    assert bench.shown == (ALONE, TRANSIENT)
-
-
-def test_a_hold_time_begins_anew_when_the_condition_was_false_in_between() -> None:
-    bench = alone(spec=spec(rules=(rule("restart", hold_s=2.0),)))
-    bench.verdict("http.home", "down")
-    bench.pass_time(1.5)
-    bench.verdict("http.home", "up")
-    bench.verdict("http.home", "down")
-    bench.pass_time(1.5)
-    assert bench.shown == (ALONE, READY)
 
 
 def test_rules_wait_for_the_end_of_a_run() -> None:
@@ -227,6 +184,28 @@ def test_a_checker_that_does_not_run_in_this_state_keeps_nobody_waiting() -> Non
     bench.tell(VerdictChanged(MODULE, "ping.gw", "init", NOT_CHECKED))
     bench.hear(IDLE)
     assert bench.m.claim
+
+
+def test_another_checker_of_the_same_class_keeps_nobody_waiting() -> None:
+    bench = waiting(spec=spec(rules=(rule("wait", "ping.gw"),)))
+    bench.verdict("ping.other", "init")
+    bench.hear(IDLE)
+    assert bench.m.claim
+
+
+def test_a_module_that_was_held_at_its_start_explains_its_wakeup() -> None:
+    bench = held()
+    bench.verdict("ping.gw", "up")
+    said = next(said for said in bench.explained() if said.rule == "Implicit_wakeup")
+    assert said.facts == {"held_by": "to_wait"}
+
+
+def test_a_hold_time_does_not_let_a_module_start_to_be_stopped() -> None:
+    bench = waiting(spec=spec(rules=(rule("wait", "ping.gw", hold_s=10.0),)))
+    bench.verdict("ping.gw", "down")
+    bench.hear(IDLE)
+    assert bench.shown == (WAIT, NOT_READY)
+    assert not bench.m.claim
 
 
 def test_a_checker_of_another_class_keeps_nobody_waiting() -> None:

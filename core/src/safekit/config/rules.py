@@ -80,7 +80,7 @@ _IN_WORDS: Final = {
     "THEN": "'then'",
     "ACTION": f"an action ({', '.join(ACTIONS)})",
     "SEMICOLON": "';'",
-    "$END": "the end of the rule",
+    "$END": "the end",
 }
 """What may be a condition's name or a count is told as a resource only: they are rare."""
 _EXAMPLES: Final = {
@@ -199,7 +199,7 @@ def _build(tree: Tree[Token], conditions: Conditions) -> Anything:
 
 def _explain(what: str, text: str, error: UnexpectedInput) -> NoReturn:
     """What belongs at the first place that does not fit, in words."""
-    expected, example = _expected(error), _EXAMPLES[what]
+    expected, example = _expected(error).replace("the end", f"the end of the {what}"), _EXAMPLES[what]
     position: int = error.pos_in_stream  # type: ignore[assignment]
     at_end = isinstance(error, UnexpectedToken) and error.token.type == "$END"
     if at_end or position >= len(text):
