@@ -13,6 +13,7 @@ from safekit_resource_rfs.changes import Change, Entry, Sync, SyncDirectory
 from safekit_resource_rfs.marks import SLACK_NS, MarkedDirectory
 from safekit_resource_rfs.messages import BLOCK_BYTES, MAX_ENTRIES, Marked
 
+ABSENT: Final = (errno.ENOENT, errno.ENOTDIR)
 MAX_ANSWER_BYTES: Final = 512 << 10
 ENTRY_BYTES: Final = 120
 """Of an entry in a frame, besides its name and target."""
@@ -76,7 +77,7 @@ def _files(directory: MarkedDirectory, path: bytes, local: Local) -> Iterator[tu
     try:
         names = local.names(path, directory.files.keys())
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        if error.errno in ABSENT:
             return
         raise
     for inode, found in names.items():
@@ -117,7 +118,7 @@ class Pages:
             try:
                 yield self._local.entry(join(path, name))
             except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                if error.errno not in ABSENT:
                     raise
 
 

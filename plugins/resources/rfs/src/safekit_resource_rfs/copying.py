@@ -19,33 +19,40 @@ from safekit_resource_rfs.changes import (
     Change,
     Entry,
     MakeFile,
-    RemoveXattr,
     Resize,
-    SetAttributes,
-    SetXattr,
     Unbind,
     Write,
 )
-from safekit_resource_rfs.compare import join
+from safekit_resource_rfs.compare import ABSENT, join
 from safekit_resource_rfs.desk import Desk
-from safekit_resource_rfs.effects import ChecksumHere, EntriesHere, ReadHere, XattrsHere
+from safekit_resource_rfs.effects import ChecksumHere, EntriesHere, ReadHere
 from safekit_resource_rfs.marks import WHOLE, ZONE_BYTES
-from safekit_resource_rfs.messages import BLOCK_BYTES, Checksum, ListXattrs
+from safekit_resource_rfs.messages import BLOCK_BYTES, Checksum
+from safekit_resource_rfs.settling import PERMISSIONS, settle
 from safekit_resource_rfs.worktree import Job, Node, Zones
 
 ZONES_AT_ONCE: Final = 2
 PUNCH_KEEP_SIZE: Final = 3
-PERMISSIONS: Final = 0o7777
 
 
 class FileCopy(Job):
-    """From `start` until `done` is called with whether it has to be looked at again."""
+    """From `start` until `done` is called."""
 
-    def __init__(self, desk: Desk, node: Node, name: bytes, here: Entry, there: Entry | None, zones: Zones) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        node: Node,
+        here: Entry,
+        there: Entry | None,
+        zones: Zones,
+        done: Callable[[FileCopy, bool, int], None],
+    ) -> None:
+        """`done` is told whether it has to be looked at again, and of an error that does not go at once."""
+        name = here.name
         super().__init__(node, name)
+        self._done = done
         self.inode = here.inode
         self.links = here.links
-        self.done: Callable[[FileCopy, bool], None] = lambda job, again: None
         self._desk = desk
         self._there = there
         self._zones = zones
@@ -89,7 +96,9 @@ class FileCopy(Job):
             found = next((entry for entry in entries if entry.name == self.name), None)
             if self.is_over:
                 return
-            if errno or found is None or found.inode != self.inode or not stat.S_ISREG(found.mode):
+            if errno not in (0, *ABSENT):
+                self._end(again=True, error=errno)
+            elif errno or found is None or found.inode != self.inode or not stat.S_ISREG(found.mode):
                 self._end(again=True)
             else:
                 then(found)
@@ -154,7 +163,7 @@ class FileCopy(Job):
         if self.is_over:
             return
         if errno:
-            self._end(again=True)
+            self._end(again=True, error=0 if errno in ABSENT else errno)
             return
         sums = self._comparing[zone]
         sums[side] = digests
@@ -181,7 +190,7 @@ class FileCopy(Job):
         touched = self._reading[1]
         self._reading = None
         if errno:
-            self._end(again=True)
+            self._end(again=True, error=0 if errno in ABSENT else errno)
         elif touched:
             self._read(offset, at_once=True)
         else:
@@ -211,67 +220,12 @@ class FileCopy(Job):
             self._desk.bytes_done += self._counted_bytes
             self._end(again=not ok)
 
-    def _end(self, *, again: bool) -> None:
+    def _end(self, *, again: bool, error: int = 0) -> None:
         self.release()
-        self.done(self, again)
+        self._done(self, again, error)
 
     def release(self) -> None:
         """Give up what it holds."""
         if self.slot:
             self._desk.slots.give_after(self._desk.stream.put(Unbind(self.slot)), self.slot)
         self.slot = 0
-
-
-def settle(desk: Desk, node: Node, name: bytes, there: bytes, then: Callable[[bool], None]) -> None:
-    """Give the entry there the attributes that it has here, times last. `there`: the digest of its extended attributes.
-    `then` is told whether the entry was found."""
-
-    def looked(errno: int, entries: Sequence[Entry]) -> None:
-        here = next((entry for entry in entries if entry.name == name), None)
-        if errno or here is None:
-            then(False)
-        elif here.xattrs == there:
-            _set(desk, join(node.path, name), here)
-            then(True)
-        elif there:
-            path = join(node.path, name)
-            desk.ask_there(lambda number: ListXattrs(number, path), listed)
-        else:
-            listed(0, ())
-
-    def listed(errno: int, names: Sequence[bytes]) -> None:
-        path = join(node.path, name)
-        desk.ask_here(lambda number: XattrsHere(number, path), partial(read, tuple(names)))
-
-    def read(names: tuple[bytes, ...], errno: int, values: dict[bytes, bytes]) -> None:
-        if errno:
-            then(False)
-            return
-        path = join(node.path, name)
-        for extra in names:
-            if extra not in values:
-                desk.stream.put(RemoveXattr(path, extra))
-        for key, value in values.items():
-            desk.stream.put(SetXattr(path, key, value))
-        _look_and_set()
-
-    def _look_and_set() -> None:
-        def found(errno: int, entries: Sequence[Entry]) -> None:
-            here = next((entry for entry in entries if entry.name == name), None)
-            if here is not None:
-                _set(desk, join(node.path, name), here)
-            then(here is not None)
-
-        _entries(desk, node, name, found)
-
-    _entries(desk, node, name, looked)
-
-
-def _entries(desk: Desk, node: Node, name: bytes, then: Callable[[int, Sequence[Entry]], None]) -> None:
-    path, names = node.path, (name,) if name else ()
-    desk.ask_here(lambda number: EntriesHere(number, path, names), then)
-
-
-def _set(desk: Desk, path: bytes, here: Entry) -> None:
-    mode = None if stat.S_ISLNK(here.mode) else here.mode & PERMISSIONS
-    desk.stream.put(SetAttributes(path, mode, here.uid, here.gid, None, here.mtime_ns))

@@ -12,7 +12,6 @@ from safekit_resource_rfs.fields import refuse
 from safekit_resource_rfs.messages import Checksum, Checksummed, List, Listed, ListXattrs, XattrsListed
 from safekit_resource_rfs.slots import LiveSlots, ResyncSlots
 
-
 Question: TypeAlias = List | Checksum | ListXattrs
 Answer: TypeAlias = Listed | Checksummed | XattrsListed
 _ANSWERS: Final[dict[type, type]] = {List: Listed, Checksum: Checksummed, ListXattrs: XattrsListed}

@@ -44,6 +44,8 @@ class Links:
         """Every name is compared: none has to be waited for."""
         self._groups: dict[int, Group] = {}
         self._firsts: dict[bytes, int] = {}
+        self._has_new = False
+        """Since names were last looked for that have to wait no longer."""
         self._claimed: dict[int, int] = {}
         """Inodes there, and which inode here each is."""
         self._waiting: dict[bytes, int] = {}
@@ -71,6 +73,7 @@ class Links:
         if here.links > 1:
             self._groups[here.inode] = Group(path, there.inode if there is not None else None)
             self._firsts[path] = here.inode
+            self._has_new = True
         return Bond.FREE, None
 
     def _claims(self, here: int, there: int, *, whole: bool) -> bool:
@@ -84,6 +87,7 @@ class Links:
         if self.sees_all or here.inode in self._free:
             return False
         self._waiting[path] = here.inode
+        self._has_new = self._has_new or here.inode in self._groups
         self._wanted[here.inode] = here.links
         return True
 
@@ -96,8 +100,9 @@ class Links:
 
     def found(self) -> tuple[bytes, ...]:
         """Names that have to wait no longer."""
-        if not self._waiting:
+        if not self._has_new or not self._waiting:
             return ()
+        self._has_new = False
         return self._take([path for path, inode in self._waiting.items() if inode in self._groups])
 
     def complete(self) -> tuple[bytes, ...]:

@@ -1,7 +1,8 @@
 """Where two directories may differ still, as a tree of paths that live changes move along.
 
 A live change reaches the secondary by itself, or is reported as missed. So what is to be compared follows the names: a
-renamed directory takes its work with it, and what leaves a directory that is not compared yet is compared where it goes.
+renamed directory takes its work with it, and what leaves a directory that is not compared yet is compared where it
+goes.
 """
 
 from __future__ import annotations
@@ -191,8 +192,8 @@ class WorkTree:
         self._stack.append(node)
 
     def pop(self) -> Node | None:
-        """A directory that can be dealt with: nothing above it is pending. Directories without any work of their own are
-        returned when all beneath them is done."""
+        """A directory that can be dealt with: nothing above it is pending. Directories without any work of their own
+        are returned when all beneath them is done."""
         while self._stack:
             node = self._stack.pop()
             if node.listing is not None or self._is_blocked(node):

@@ -104,11 +104,12 @@ class Files:
         """Whether the file would be there after a power loss, with pages of these versions or newer."""
         oldest = self._snapshots[0][1]
         found = [number for _, number in self.walk() if self.inodes[number].uid == uid and self.inodes[number].is_file]
-        if not found or found[-1] not in oldest:
-            return False
+        return any(number in oldest and self._has_versions(number, pages) for number in found)
+
+    def _has_versions(self, number: int, pages: Mapping[int, int]) -> bool:
         for offset, version in pages.items():
-            now = self.pages.get(found[-1], {}).get(offset)
-            values = [value for _, value in self._pending.get((found[-1], offset), [(0, now)])]
+            now = self.pages.get(number, {}).get(offset)
+            values = [value for _, value in self._pending.get((number, offset), [(0, now)])]
             if any(value is None or int.from_bytes(value, "big") < version for value in values):
                 return False
         return True
