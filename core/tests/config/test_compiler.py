@@ -356,6 +356,7 @@ class TestMistakesOfTheFile:
         with pytest.raises(ConfigErrors) as caught:
             compiled("kind: farm\na: 1\nb: 2\n")
         keys = "keys here: kind, description, nodes, variables, heartbeat, isolation, witness, default_primary, "
-        keys += "weights, boot, max_loops, loop_interval, handle_time, pipeline, checkers, conditions, rules, disabled_rules"
+        keys += "weights, boot, max_loops, loop_interval, handle_time, "
+        keys += "pipeline, checkers, conditions, rules, disabled_rules"
         one, two = told("2:1", "unknown key 'a'", keys), told("3:1", "unknown key 'b'", keys)
         assert str(caught.value) == f"2 mistakes:\n{one}\n{two}"
