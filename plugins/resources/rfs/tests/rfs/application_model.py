@@ -65,7 +65,9 @@ class History:
                 return length
         least = self.prints[self.acknowledged - 1]
         differ = f"{sorted(set(least) - set(found))[:3]} is {sorted(set(found) - set(least))[:3]}"
-        raise Violation(f"{who} lacks what was acknowledged: {self.acknowledged} of {len(self.prints)} changes: {differ}")
+        raise Violation(
+            f"{who} lacks what was acknowledged: {self.acknowledged} of {len(self.prints)} changes: {differ}"
+        )
 
     def check_synced(self, files: Files, who: str) -> None:
         by_id = {files.inodes[number].uid: number for _, number in files.walk() if files.inodes[number].is_file}
@@ -77,7 +79,9 @@ class History:
             pages = files.pages.get(by_id[promise.file], {})
             for offset, version in promise.pages.items():
                 if int.from_bytes(pages.get(offset, b""), "big") < version:
-                    raise Violation(f"{who} lacks version {version} of file {promise.file} at {offset}, which was synced")
+                    raise Violation(
+                        f"{who} lacks version {version} of file {promise.file} at {offset}, which was synced"
+                    )
 
     def check_stable(self, files: Files, who: str) -> None:
         """What was synced is there even if the power goes now."""

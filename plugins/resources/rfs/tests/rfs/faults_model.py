@@ -30,7 +30,9 @@ class Faults:
     def _milestone(self) -> None:
         """Something just goes on that a fault must not harm."""
         if not self.cluster.faults_end and self.random.random() < self._at_milestones:
-            kind = self.random.choice((self._kill, self._lose_power, self._lose_power, self._cut, self._both_lose_power))
+            kind = self.random.choice(
+                (self._kill, self._lose_power, self._lose_power, self._cut, self._both_lose_power)
+            )
             self.cluster.later(self.random.choice((0.0, 0.0005, 0.003, 0.02)), kind)
 
     def go_on(self) -> None:

@@ -95,8 +95,6 @@ class KeepsNothing(Sender):
         super()._begin(resume, False)
 
 
-
-
 class ForgetsMisses(Sender):
     """Does not look again at what the secondary could not apply."""
 
