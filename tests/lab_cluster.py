@@ -267,6 +267,16 @@ def add_mirror(made: Cluster, text: str, name: str = "web") -> None:
     made.wait(lambda: made.is_well(name), "one is primary, one secondary", 60.0)
 
 
+def add_replicated_mirror(made: Cluster, text: str, name: str = "web") -> None:
+    """Likewise; the first node's data are the ones to begin with."""
+    first, second = made.nodes
+    made.write(first, f"/etc/safekit/modules/{name}/module.yaml", text)
+    made.safekit(first, "apply", name)
+    made.safekit(first, "module", "prim", name, "--force")
+    made.safekit(second, "module", "start", name)
+    made.wait(lambda: made.is_well(name), "one is primary, one secondary", 60.0)
+
+
 def add_apache_mirror(made: Cluster, name: str = "web", *, change: Callable[[str], str] | None = None) -> None:
     """What a user types for a highly available Apache; `change` edits the module file before it is started."""
     home_pages(made)

@@ -1,0 +1,110 @@
+"""A mirror whose data are replicated, on real nodes: what a client was told is found again, whoever died."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import lab_cluster
+import ledger
+import pytest
+import recorder
+from lab_cluster import VIP, Cluster
+from ledger import Disks
+
+from safekit_lab.node import Node
+from safekit_lab.process import Process
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+MODULE = f"""\
+kind: mirror
+isolation: availability
+heartbeat: {{interval: 50ms, lost_after: 800ms}}
+pipeline:
+{ledger.STEPS}
+  - vip: {{address: {VIP}/24}}
+"""
+
+
+@pytest.fixture
+def disks() -> Iterator[Disks]:
+    with ledger.disks() as made:
+        yield made
+
+
+@pytest.fixture
+def made(disks: Disks) -> Iterator[Cluster]:
+    with lab_cluster.cluster(binds=[disks.bind]) as cluster:
+        for node in cluster.nodes:
+            disks.mount(cluster, node)
+        lab_cluster.add_replicated_mirror(cluster, MODULE)
+        cluster.wait(lambda: both_up_to_date(cluster), "the secondary has everything", 60.0)
+        yield cluster
+
+
+def values(made: Cluster, node: Node) -> dict[str, str]:
+    result = made.statuses(node).get(node.name, {}).get("result") or {}
+    modules = [found for found in result.get("modules", ()) if found["name"] == "web"]
+    return {value["resource"]: value["value"] for module in modules for value in module["values"]}
+
+
+def both_up_to_date(made: Cluster) -> bool:
+    return made.is_well() and all(values(made, node).get("rfs.uptodate") == "up" for node in made.nodes)
+
+
+def begin(made: Cluster) -> Process:
+    made.write(made.lab.client(), "/opt/client.py", recorder.CLIENT)
+    return made.lab.client().start(["python3", "/opt/client.py", VIP])
+
+
+def end(made: Cluster, asking: Process, more: int = 25) -> set[int]:
+    """The numbers that were acknowledged, some of them after all that happened."""
+    known = len(recorder.acknowledged(made.lab.client()))
+    made.wait(lambda: len(recorder.acknowledged(made.lab.client())) > known + more, "the client goes on", 60.0)
+    asking.kill()
+    asking.wait(10.0)
+    return set(map(int, recorder.acknowledged(made.lab.client())))
+
+
+def power_on(made: Cluster, disks: Disks, node: Node) -> None:
+    node.boot()
+    disks.mount(made, node)
+    made.safekit(node, "daemon", "start")
+
+
+def crash(made: Cluster, disks: Disks) -> None:
+    primary, survivor = made.roles()
+    made.follow_crash(primary, survivor)
+    power_on(made, disks, primary)
+
+
+def lose_the_secondary(made: Cluster, disks: Disks) -> None:
+    primary, secondary = made.roles()
+    secondary.crash()
+    made.wait_state(primary, "web", "ALONE/Ready")
+    power_on(made, disks, secondary)
+
+
+def swap(made: Cluster, disks: Disks) -> None:  # noqa: ARG001 - one of several deeds
+    _, secondary = made.roles()
+    made.swap(secondary)
+
+
+def kill_the_data_path(made: Cluster, disks: Disks) -> None:  # noqa: ARG001
+    primary, _ = made.roles()
+    found = primary.run(["pgrep", "-f", "safekit_resource_rfs.datapath"]).stdout.split()
+    primary.run(["kill", "-9", *found])
+
+
+@pytest.mark.parametrize("deed", [crash, lose_the_secondary, swap, kill_the_data_path])
+def test_what_was_acknowledged_is_there_afterwards_on_both(
+    made: Cluster, disks: Disks, deed: Callable[[Cluster, Disks], None]
+) -> None:
+    asking = begin(made)
+    made.wait(lambda: len(recorder.acknowledged(made.lab.client())) > 25, "the client is answered")
+    deed(made, disks)
+    made.wait(lambda: both_up_to_date(made), "both have everything again", 90.0)
+    acknowledged = end(made, asking)
+    made.safekit(made.nodes[0], "module", "stop", "web", "--all")
+    for node in made.nodes:
+        assert acknowledged <= disks.numbers(node), node.name
+    assert disks.files(made.nodes[0]) == disks.files(made.nodes[1])
