@@ -93,7 +93,13 @@ class Aligning:
             child.entries = child.deep = child.purge = True
             self.tree.push(child)
         else:
-            self.put(changes.Remove(join(node.path, there.name), stat.S_ISDIR(there.mode)))
+            self._take_away(join(node.path, there.name), is_directory=stat.S_ISDIR(there.mode))
+
+    def _take_away(self, path: bytes, *, is_directory: bool) -> None:
+        """Slots that mean it there, mean another file than here: what is written through them must not go there."""
+        for slot in self.desk.stream.live_slots.bound_at(path):
+            self.put(changes.Unbind(slot))
+        self.put(changes.Remove(path, is_directory))
 
     def _replace(self, node: Node, there: Entry) -> None:
         self._remove(node, there)
@@ -186,7 +192,7 @@ class Aligning:
             return
         if bond is not Bond.FREE:
             self._distrust(path, there)
-            self.put(changes.Remove(path, False))
+            self._take_away(path, is_directory=False)
             node.add(here.name, None)
             self._mark_changed(node)
             return

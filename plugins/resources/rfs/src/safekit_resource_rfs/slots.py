@@ -41,6 +41,15 @@ class LiveSlots:
     def bound_to(self, path: bytes) -> tuple[int, ...]:
         return tuple(slot for slot, bound in self._paths.items() if bound == path)
 
+    def bound_at(self, path: bytes) -> tuple[int, ...]:
+        """To it, or beneath it."""
+        beneath = path + b"/"
+        return tuple(
+            slot
+            for slot, bound in self._paths.items()
+            if bound is not None and (bound == path or bound.startswith(beneath))
+        )
+
     def binds(self) -> Iterator[Bind]:
         """For a secondary that knows of none."""
         return (Bind(slot, path) for slot, path in self._paths.items() if path is not None)

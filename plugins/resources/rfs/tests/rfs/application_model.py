@@ -97,7 +97,7 @@ class History:
             self.prints.append(files.fingerprint())
         else:
             del self.prints[length:]
-        self.acknowledged = len(self.prints)
+        self.acknowledged = min(self.acknowledged, len(self.prints)) if holds else len(self.prints)
 
 
 class Application:

@@ -140,13 +140,13 @@ class Process:
                 break
         self._pumping = False
 
-    def _soon(self, action: Callable[[], None]) -> None:
+    def _soon(self, action: Callable[[], None], delays_s: tuple[float, ...] = (0.0001, 0.001, 0.01)) -> None:
         def act() -> None:
             if self.is_alive:
                 action()
                 self.pump()
 
-        self.machine.world.later(self.machine.world.random.choice((0.0001, 0.001, 0.01)), act)
+        self.machine.world.later(self.machine.world.random.choice(delays_s), act)
 
     def _send(self, effect: effects.Send) -> None:
         if self.connection is not None:
@@ -193,7 +193,7 @@ class Process:
             self.files.commit(position)
             self.core.synced_all(effect.number, 0)
 
-        self._soon(synced)
+        self._soon(synced, (0.0005, 0.005, 0.08))
 
     def _apply(self, effect: effects.Apply) -> None:
         assert isinstance(self.core, Receiver)

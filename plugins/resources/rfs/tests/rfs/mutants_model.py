@@ -31,15 +31,24 @@ class AnswersWhileHolding(Sender):
         return self._held and self._link is Link.STREAM and super()._must_wait
 
 
-class ClearsEarly(Sender):
-    """Clears marks before the secondary's disk has what they are of."""
+class ClearsUnsynced(Sender):
+    """Clears marks before its own disk has what they are of."""
 
     def checkpoint(self) -> bool:
         began = super().checkpoint()
-        if self._checkpoint is not None:
-            self._checkpoint = (self._checkpoint[0], self._checkpoint[1], True, True)
-            self._finish_checkpoint()
+        if began:
+            self._effects.pop()
+            self.synced_all(self._checkpoint[1] if self._checkpoint is not None else 0, 0)
         return began
+
+
+class StableUnsynced(Receiver):
+    """Says so before its disk has what came before the checkpoint."""
+
+    def _begin_checkpoint(self, number: int) -> None:
+        super()._begin_checkpoint(number)
+        self._effects.pop()
+        self.synced_all(max(self._syncing), 0)
 
 
 class ResendsToAnyone(Sender):
@@ -145,7 +154,8 @@ class StaysUp(Receiver):
 VARIANTS = (
     Variant("marks late", sender=MarksLate),
     Variant("answers while holding", sender=AnswersWhileHolding),
-    Variant("clears early", sender=ClearsEarly),
+    Variant("clears unsynced", sender=ClearsUnsynced),
+    Variant("stable unsynced", receiver=StableUnsynced),
     Variant("resends to anyone", sender=ResendsToAnyone, receiver=FollowsAnyone),
     Variant("stands alone unsaved", sender=StandsAloneUnsaved),
     Variant("pairs unsaved", sender=PairsUnsaved),

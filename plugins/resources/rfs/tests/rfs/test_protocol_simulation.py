@@ -21,7 +21,7 @@ FOUND = (56, 105, 137, 224, 290, 347, 350, 480, 1181, 1301, 1427, 1449, 1560, 21
 """Seeds that found something once."""
 
 
-@pytest.mark.parametrize("first", range(0, 2000, CHUNK))
+@pytest.mark.parametrize("first", range(0, 3000, CHUNK))
 def test_nothing_acknowledged_is_lost_and_both_nodes_end_equal(first: int) -> None:
     for seed in range(first, first + CHUNK):
         run_seed(seed)

@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from safekit_resource_rfs import effects
-from safekit_resource_rfs.generations import Standing, is_trusted
+from safekit_resource_rfs.generations import Standing, Verdict, is_trusted, judge
 from safekit_resource_rfs.messages import Begin, Checkpoint, Cleared, Pair, Stable
 from safekit_resource_rfs.receiver import Receiver
 from safekit_resource_rfs.sender import Limits, Mode, Role, Sender, State
@@ -309,9 +309,11 @@ class Cluster:
 
     def _expect_aside(self, machine: Machine) -> None:
         files = machine.files
-        process = self.primary.process if self.primary is not None else None
-        if process is None or not getattr(process.core, "_aside", False):
-            self._expected_aside = []
+        self._expected_aside = []
+        if self.primary is None:
+            return
+        verdict = judge(self.primary.durable.generation, machine.durable.generation)
+        if verdict not in (Verdict.SPLIT, Verdict.UNRELATED, Verdict.EMPTY_THERE):
             return
         found = [(path, number) for path, number in files.walk() if files.inodes[number].is_file]
         self._expected_aside = [(path, files.content(number)) for path, number in found]

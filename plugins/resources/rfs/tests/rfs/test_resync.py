@@ -1,0 +1,217 @@
+"""What a comparison costs and copies, with both sides as models and nothing going wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from safekit_resource_rfs import changes, messages
+from safekit_resource_rfs.marks import WHOLE, ZONE_BYTES, Place
+from safekit_resource_rfs.sender import Sender, State
+
+from .machine_model import Machine
+from .world_model import Cluster
+
+
+def two(fill: Any) -> Cluster:
+    """Paired, with what `fill` put there before."""
+    cluster = Cluster(0)
+    fill(cluster.machines[0])
+    cluster.begin()
+    cluster.is_busy = False
+    until_paired(cluster)
+    return cluster
+
+
+def sender(cluster: Cluster) -> Sender:
+    process = cluster.machines[0].process
+    assert process is not None and isinstance(process.core, Sender)
+    return process.core
+
+
+def until_paired(cluster: Cluster) -> None:
+    for _ in range(400):
+        cluster.run(cluster.now_s + 0.1)
+        if sender(cluster).state is State.PAIRED and sender(cluster).is_calm:
+            return
+    raise AssertionError("they do not pair")
+
+
+def make(machine: Machine, *some: changes.Change) -> None:
+    for change in some:
+        machine.files.apply(change)
+    machine.files.commit(machine.files.position)
+
+
+def equal(cluster: Cluster) -> bool:
+    one, other = cluster.machines
+    return bool(one.files.fingerprint(times=True) == other.files.fingerprint(times=True))
+
+
+def watch(cluster: Cluster, monkey: list[Any]) -> None:
+    cluster.sent = monkey.append  # type: ignore[method-assign]
+
+
+def away(cluster: Cluster, *work: tuple[tuple[Place, ...], changes.Change]) -> list[Any]:
+    """The secondary's data path is started again after these modifications. Returns what was said until it is paired."""
+    secondary = cluster.machines[1]
+    cluster.network_is_up = False
+    secondary.kill()
+    cluster.run(cluster.now_s + 2.0)
+    process = cluster.machines[0].process
+    assert process is not None
+    for places, change in work:
+        sender(cluster).touch(places, cluster.machines[0].clock_ns())
+        process.pump()
+        cluster.run(cluster.now_s + 0.1)
+        cluster.machines[0].files.apply(change)
+        sender(cluster).record(change, lambda: None)
+        process.pump()
+    said: list[Any] = []
+    watch(cluster, said)
+    cluster.network_is_up = True
+    until_paired(cluster)
+    return said
+
+
+def many(machine: Machine) -> None:
+    for number in range(30):
+        make(machine, changes.MakeDirectory(b"d%d" % number, 0o755, 0, 0))
+        for file in range(40):
+            path = b"d%d/f%d" % (number, file)
+            make(machine, changes.MakeFile(path, 1, 0o644, number * 100 + file, 0), changes.Write(1, 0, b"x" * 8))
+
+
+def big(machine: Machine) -> None:
+    make(machine, changes.MakeFile(b"big", 1, 0o644, 1, 0))
+    make(machine, *[changes.Write(1, zone * ZONE_BYTES, b"%08d" % zone) for zone in range(200)])
+
+
+def place(cluster: Cluster, path: bytes, zone: int) -> Place:
+    files = cluster.machines[0].files
+    return Place(files.handle(path.rpartition(b"/")[0]), files.find(path), zone)
+
+
+def kinds(said: list[Any]) -> list[str]:
+    return [type(message).__name__ for message in said]
+
+
+def test_a_first_synchronisation_takes_everything_over_as_it_is() -> None:
+    def fill(machine: Machine) -> None:
+        many(machine)
+        make(machine, changes.MakeSymlink(b"link", b"d1/f1", 3, 4), changes.MakeLink(b"hard", b"d2/f2"))
+        make(machine, changes.MakeNode(b"fifo", 0o010600, 0, 0, 0), changes.SetXattr(b"d3", b"user.a", b"1"))
+        make(machine, changes.SetAttributes(b"d4/f4", 0o4755, 9, 9, None, 12345))
+
+    cluster = two(fill)
+    assert equal(cluster)
+
+
+def test_a_secondary_that_has_the_same_data_is_sent_none() -> None:
+    cluster = Cluster(0)
+    for machine in cluster.machines:
+        big(machine)
+    said: list[Any] = []
+    watch(cluster, said)
+    cluster.begin()
+    cluster.is_busy = False
+    until_paired(cluster)
+    assert not [
+        message
+        for message in said
+        if isinstance(message, messages.Numbered) and isinstance(message.change, changes.Write)
+    ]
+    assert equal(cluster)
+
+
+def test_one_zone_of_a_large_file_costs_one_zone() -> None:
+    cluster = two(big)
+    change = changes.Write(1, 7 * ZONE_BYTES, b"changed!")
+    make(cluster.machines[0], changes.Bind(1, b"big"))
+    said = away(cluster, ((place(cluster, b"big", 7),), change))
+    assert kinds(said).count("Checksum") == 1
+    assert kinds(said).count("List") == 1
+    writes = [each for each in said if isinstance(each, messages.Numbered) and isinstance(each.change, changes.Write)]
+    assert len(writes) == 1
+    assert equal(cluster)
+
+
+def test_one_new_file_among_many_costs_its_directory() -> None:
+    cluster = two(many)
+    directory = Place(cluster.machines[0].files.handle(b"d5"))
+    said = away(cluster, ((directory,), changes.MakeFile(b"d5/new", 1, 0o644, 7777, 0)))
+    assert kinds(said).count("List") <= 2
+    assert kinds(said).count("Checksum") == 0
+    assert equal(cluster)
+
+
+def test_a_renamed_directory_is_where_it_was_renamed_to() -> None:
+    cluster = two(many)
+    files = cluster.machines[0].files
+    places = (Place(files.handle(b"")), Place(files.handle(b"d5"), 0, WHOLE))
+    away(cluster, (places, changes.Rename(b"d5", b"renamed", 0)))
+    assert equal(cluster)
+
+
+def test_a_directory_that_became_a_file_and_the_other_way_round() -> None:
+    cluster = two(many)
+    files = cluster.machines[0].files
+    root = (Place(files.handle(b"")),)
+    removes = [((Place(files.handle(b"d5")),), changes.Remove(b"d5/f%d" % file, False)) for file in range(40)]
+    work = [*removes, (root, changes.Remove(b"d5", True)), (root, changes.MakeFile(b"d5", 1, 0o600, 999, 0))]
+    away(cluster, *work)
+    assert equal(cluster)
+    work = [(root, changes.Remove(b"d5", False)), (root, changes.MakeDirectory(b"d5", 0o700, 0, 0))]
+    away(cluster, *work)
+    assert equal(cluster)
+
+
+def test_a_large_directory_is_compared_page_by_page() -> None:
+    def fill(machine: Machine) -> None:
+        for number in range(3 * messages.MAX_ENTRIES):
+            make(machine, changes.MakeNode(b"n%05d" % number, 0o010644, 0, 0, 0))
+
+    cluster = two(fill)
+    assert equal(cluster)
+    extra = cluster.machines[1].files
+    extra.apply(changes.MakeNode(b"n00100x", 0o010644, 0, 0, 0))
+    extra.apply(changes.Remove(b"n01000", False))
+    said = away(cluster, ((Place(cluster.machines[0].files.handle(b"")),), changes.SetAttributes(b"n00001", 0o600)))
+    assert kinds(said).count("List") >= 3
+    assert equal(cluster)
+
+
+def test_progress_tells_files_and_bytes() -> None:
+    cluster = Cluster(0)
+    many(cluster.machines[0])
+    cluster.begin()
+    cluster.is_busy = False
+    seen = []
+    for _ in range(4000):
+        cluster.run(cluster.now_s + 0.002)
+        if cluster.primary is not None and cluster.primary.process is not None and sender(cluster).progress:
+            seen.append(sender(cluster).progress)
+    last = seen[-1]
+    assert last is not None
+    assert last.files_done == last.files_total == 1200
+    assert last.bytes_done == last.bytes_total == 1200 * 8
+
+
+def test_a_limit_of_the_bandwidth_is_kept() -> None:
+    from dataclasses import replace
+
+    from . import world_model
+
+    cluster = Cluster(0)
+    for number in range(20):
+        make(cluster.machines[0], changes.MakeFile(b"f%d" % number, 1, 0o644, number, 0))
+        make(cluster.machines[0], *[changes.Write(1, zone * ZONE_BYTES, b"12345678") for zone in range(5)])
+    limits = replace(world_model.LIMITS, resync_bytes_per_s=400.0)
+    cluster.begin()
+    cluster.is_busy = False
+    process = cluster.machines[0].process
+    assert process is not None and isinstance(process.core, Sender)
+    process.core.limits = limits
+    began_s = cluster.now_s
+    until_paired(cluster)
+    assert cluster.now_s - began_s > 0.5 * 20 * 5 * 8 / 400.0
+    assert equal(cluster)
