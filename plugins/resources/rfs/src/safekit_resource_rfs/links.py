@@ -52,6 +52,8 @@ class Links:
         """Names, and their inodes here."""
         self._wanted: dict[int, int] = {}
         """How many names each of those has."""
+        self._searched: set[int] = set()
+        """Inodes whose names were looked for everywhere."""
         self._free: set[int] = set()
         """Inodes of which all names are known."""
 
@@ -113,6 +115,12 @@ class Links:
         done = {inode for inode, count in counts.items() if count >= self._wanted[inode]}
         self._free |= done
         return self._take([path for path, inode in self._waiting.items() if inode in done])
+
+    def search(self) -> bool:
+        """Whether names have to be looked for everywhere, now."""
+        new = set(self._waiting.values()) - self._searched
+        self._searched |= new
+        return bool(new)
 
     def all(self) -> tuple[bytes, ...]:
         self._free |= set(self._waiting.values())

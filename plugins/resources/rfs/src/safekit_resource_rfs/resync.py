@@ -59,7 +59,6 @@ class Resync(Aligning):
         self._pages: list[Page] = []
         self._renames: list[Rename] | None = []
         """While marks are looked for."""
-        self._has_scanned = False
         self._loses = False
         """The next change takes a name of a file that has others."""
         self._late_until_s = 0.0
@@ -149,6 +148,7 @@ class Resync(Aligning):
             self.tree.linked(change.path, change.existing)
             if self._renames is not None or self._links.is_waiting(change.existing):
                 self.tree.add(change.path)
+            self.tree.add(change.existing, set())
         elif isinstance(change, changes.MakeFile | changes.MakeDirectory | changes.MakeNode | changes.MakeSymlink):
             self.tree.touched(change.path)
         elif isinstance(change, changes.Bind | changes.SetAttributes | changes.SetXattr | changes.RemoveXattr):
@@ -248,8 +248,7 @@ class Resync(Aligning):
         paths = self._links.found()
         if not paths and self._links.has_waiting and self.tree.is_done and not self._protecting:
             paths = self._links.complete()
-            if not paths and not self._has_scanned:
-                self._has_scanned = True
+            if not paths and self._links.search():
                 self.tree.scan()
             elif not paths:
                 paths = self._links.all()
@@ -266,9 +265,13 @@ class Resync(Aligning):
     def _start_files(self) -> None:
         while self._waiting and len(self._running) < FILES_AT_ONCE and self.desk.may_copy:
             job = self._waiting.popleft()
-            if not job.is_over:
-                self._running[job] = None
-                job.start()
+            if job.is_over:
+                continue
+            self._running[job] = None
+            if not job.start():  # all slots wait for what the secondary has not applied yet
+                del self._running[job]
+                self._waiting.appendleft(job)
+                break
 
     def _leave(self, node: Node) -> None:
         """Everything beneath it is done."""
