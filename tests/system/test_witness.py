@@ -193,8 +193,8 @@ def test_under_random_faults_two_never_run(trio: Trio) -> None:
     this shows that nobody writes who may not; it says nothing of data that are replicated.
 
     On 27 November 2026 92 rounds ran (37 with the default seed, 25 with 2, 30 with 3) on two processors shared with
-    other work, in 21 minutes: 43,024 writes acknowledged, no fault. The first of the three ended when the hosts had been
-    killed more often than `max_loops` allowed then. 200 rounds at a time have not been run.
+    other work, in 21 minutes: 43,024 writes acknowledged, no fault. The first of the three ended when the hosts had
+    been killed more often than `max_loops` allowed then. 200 rounds at a time have not been run.
     """
     rng = random.Random(SEED)
     for number in range(ROUNDS):
