@@ -52,6 +52,8 @@ class Links:
         """Names, and their inodes here."""
         self._wanted: dict[int, int] = {}
         """How many names each of those has."""
+        self._made: set[bytes] = set()
+        """Names that were made there, or may be such names after a rename: what file they are there is not known."""
         self._searched: set[int] = set()
         """Inodes whose names were looked for everywhere."""
         self._free: set[int] = set()
@@ -60,8 +62,10 @@ class Links:
     def judge(self, path: bytes, here: Entry, there: Entry | None, *, whole: bool) -> tuple[Bond, Group | None]:
         group = self._groups.get(here.inode)
         if group is not None and group.first != path:
-            same = there is not None and there.inode == group.inode_there
-            return (Bond.FREE, group) if same else (Bond.LINK, group)
+            if there is not None and there.inode == group.inode_there:
+                return Bond.FREE, group
+            self._made.add(path)
+            return Bond.LINK, group
         if group is not None and there is not None:
             group.inode_there = there.inode
             self._claimed[there.inode] = here.inode
@@ -70,18 +74,20 @@ class Links:
             self.lost(path)
         if here.links > 1 and (there is None or whole) and self._waits(path, here):
             return Bond.WAIT, None
-        if there is not None and there.links > 1 and not self._claims(here.inode, there.inode, whole=whole):
+        if there is not None and there.links > 1 and not self._claims(path, here.inode, there.inode, whole=whole):
             return Bond.BREAK, None
         if here.links > 1:
             self._groups[here.inode] = Group(path, there.inode if there is not None else None)
+            if there is None:
+                self._made.add(path)
             self._firsts[path] = here.inode
             self._has_new = True
         return Bond.FREE, None
 
-    def _claims(self, here: int, there: int, *, whole: bool) -> bool:
+    def _claims(self, path: bytes, here: int, there: int, *, whole: bool) -> bool:
         """Whether the file there, which has other names, may be this one: those may belong to another file here."""
         owner = self._claimed.get(there)
-        if owner is None and (not whole or self.sees_all):
+        if owner is None and (not whole or (self.sees_all and path not in self._made)):
             self._claimed[there] = owner = here
         return owner == here
 
@@ -151,6 +157,8 @@ class Links:
     def renamed(self, change: Rename) -> None:
         if not change.flags & 2:
             self.lost(change.new)
+        if self._made:
+            self._made |= {moved(path, change) for path in self._made}
         if self._waiting:
             self._waiting = {moved(path, change): inode for path, inode in self._waiting.items()}
         if self._groups:
