@@ -1,0 +1,86 @@
+"""How long the second node takes to be up to date again, by what was changed while it was away."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import rfs_pair
+from figures import Figure
+
+MIB = 1 << 20
+FILE_MIB = 128
+IN_A_FOLDER = 100
+SMALL_BYTES = 1000
+CHANGED_FILES = 100
+
+
+def fill(top: Path, gigabytes: float, small_files: int) -> None:
+    """No two MiB are equal, nor two small files."""
+    block = bytearray(random.Random(1).randbytes(MIB))
+    for number in range(max(1, round(gigabytes * 1024 / FILE_MIB))):
+        with (top / f"large{number}").open("wb", buffering=0) as file:
+            for mib in range(FILE_MIB):
+                block[:16] = f"{number:8}{mib:8}".encode()
+                file.write(block)
+    for number in range(small_files):
+        path = small(top, number)
+        if number % IN_A_FOLDER == 0:
+            path.parent.mkdir(parents=True)
+        path.write_bytes(f"{number:10}".encode() * (SMALL_BYTES // 10))
+
+
+def small(top: Path, number: int) -> Path:
+    return top / "small" / str(number // IN_A_FOLDER) / str(number % IN_A_FOLDER)
+
+
+def change_large(top: Path, part: float) -> None:
+    """So many of all MiB, one in each zone of the replication as long as there are enough."""
+    files = sorted(top.glob("large*"))
+    total = len(files) * FILE_MIB
+    spacing = max(1, min(4, round(1 / part)))
+    for where in random.Random(part).sample(range(0, total, spacing), max(1, round(total * part))):
+        with files[where // FILE_MIB].open("r+b", buffering=0) as file:
+            file.seek(where % FILE_MIB * MIB)
+            file.write(os.urandom(MIB))
+
+
+def change_small(top: Path, small_files: int) -> None:
+    for number in random.Random(2).sample(range(small_files), min(CHANGED_FILES, small_files)):
+        small(top, number).write_bytes(os.urandom(SMALL_BYTES))
+
+
+def measure(place: Path, gigabytes: float, small_files: int) -> list[Figure]:
+    """Both begin with the same files, as after a seeding by hand."""
+    with rfs_pair.pair(place, first_sync="overwrite") as made:
+        top = made.directory
+        fill(top, gigabytes, small_files)
+        subprocess.run(["cp", "-a", f"{top}/.", made.two.directory], check=True)
+        os.sync()
+        found = told("resync_seeded", made.start())
+        changes: dict[str, Callable[[], None]] = {
+            "resync_nothing": lambda: None,
+            "resync_1_percent": lambda: change_large(top, 0.01),
+            "resync_10_percent": lambda: change_large(top, 0.1),
+            f"resync_{CHANGED_FILES}_files": lambda: change_small(top, small_files),
+        }
+        for name, change in changes.items():
+            made.lose()
+            change()
+            os.sync()
+            found += told(name, made.join())
+        for name, node in (("primary", made.one), ("secondary", made.two)):
+            found.append(Figure(f"resync_peak.{name}", round(node.peak_mib), "MiB", 1))
+    return found
+
+
+def told(name: str, measured: dict[str, float]) -> list[Figure]:
+    print(f"{name}: " + ", ".join(f"{value:.2f} {unit}" for unit, value in measured.items()), flush=True)
+    return [
+        Figure(f"{name}.time", round(measured["s"], 2), "s", 1),
+        Figure(f"{name}.sent", round(measured["sent_mb"], 2), "MB", 1),
+        Figure(f"{name}.received", round(measured["received_mb"], 2), "MB", 1),
+    ]
