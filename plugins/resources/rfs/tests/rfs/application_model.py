@@ -89,15 +89,19 @@ class History:
             if self.removed.get(promise.file, -1) < promise.at and not files.is_stable(promise.file, promise.pages):
                 raise Violation(f"{who} can lose file {promise.file}, which was synced")
 
-    def restart(self, files: Files, length: int | None, *, holds: bool) -> None:
-        """What a new primary has, is what counts from now on. `length`: of the prefix, where it is one. `holds`: until
-        it acknowledges something, the one before has as good a right."""
-        self.others = [*self.others, list(self.prints)] if holds else []
+    def restart(self, files: Files, length: int | None) -> None:
+        """What a new primary has, is what counts from now on. `length`: of the prefix, where it is one. Until it
+        acknowledges something, the one before has as good a right."""
+        self.others = [*self.others, list(self.prints)]
         if length is None:
             self.prints.append(files.fingerprint())
         else:
             del self.prints[length:]
-        self.acknowledged = min(self.acknowledged, len(self.prints)) if holds else len(self.prints)
+        self.acknowledged = min(self.acknowledged, len(self.prints))
+
+    def begin_alone(self) -> None:
+        self.others = []
+        self.acknowledged = len(self.prints)
 
 
 class Application:

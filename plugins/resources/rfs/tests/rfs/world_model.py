@@ -81,7 +81,7 @@ class Cluster:
 
     def begin(self) -> None:
         self._promote(self.machines[0], alone=True)
-        self.history.restart(self.machines[0].files, None, holds=False)
+        self.history.restart(self.machines[0].files, None)
         self._engine()
         self._tick()
         self._work()
@@ -183,7 +183,7 @@ class Cluster:
         core = self.variant.sender(machine.durable, marks_of(machine), Mode(self.history.mode), stream, LIMITS)
         process = start(machine, core)
         if self.history.prints and not force:
-            self._check_take_over(machine, holds=not alone)
+            self._check_take_over(machine)
         core.promote(self.epoch, self.new_id(), alone=alone)
         process.pump()
 
@@ -192,14 +192,14 @@ class Cluster:
         if self.variant.trusts_reboot:
             machine.durable = replace(durable, doubt=False)
 
-    def _check_take_over(self, machine: Machine, *, holds: bool) -> None:
+    def _check_take_over(self, machine: Machine) -> None:
         self.history.check_synced(machine.files, machine.name)
         other = self.other(machine)
         same = other.durable.up_to_date and other.durable.generation.id == machine.durable.generation.id
         length = None
         if not machine.lost_memory or (same and not other.lost_memory):
             length = self.history.check_exact(machine.files, machine.name)
-        self.history.restart(machine.files, length, holds=holds)
+        self.history.restart(machine.files, length)
         machine.lost_memory = False
 
     def _check_paired(self, machine: Machine) -> None:
@@ -227,6 +227,8 @@ class Cluster:
         if report.event == "promoted":
             self.promoting = False
             self._alone_since_s = self.now_s
+            if not machine.durable.paired:
+                self.history.begin_alone()
             if self.application is not None:
                 self.application.is_over = True
             self.application = Application(process, self.history, self.random, self.note)
