@@ -102,12 +102,16 @@ class Bench:
         """One heartbeat of the other node, which says `report` from now on."""
         self.peer = report if report is not None else self.peer
         self.sequence += 1
-        modules = ((MODULE, self.peer),) if self.peer is not None else ()
+        modules = ((MODULE, self._of_same_witness(self.peer)),) if self.peer is not None else ()
         heard = ((self.name, self.sequence),) if self.peer_hears_us else ()
         other = next(name for name in NODES if name != self.name)
         echoes = ((self.name, self.incarnation, self.now_s),) if self.peer_echoes else ()
         beat = Heartbeat(other, self.peer_incarnation, self.sequence, modules, heard, echoes=echoes)
         return self.tell(HeartbeatHeard(network, beat))
+
+    def _of_same_witness(self, said: ModuleReport) -> ModuleReport:
+        witness = self.spec.witness
+        return said if witness is None or said.lease_s else replace(said, lease_s=witness.lease_s)
 
     def tell_empty_beat(self) -> tuple[Action, ...]:
         """A heartbeat of a daemon that has not said anything of the module yet."""

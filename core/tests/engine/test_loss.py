@@ -143,10 +143,12 @@ def test_a_secondary_with_all_data_takes_over() -> None:
 def test_the_old_primary_runs_again_when_the_secondary_lacks_data() -> None:
     pair = Pair(spec(has_data=True))
     pair["a"].tell(ValueSet(MODULE, "rfs.uptodate", "up"))
+    pair["a"].tell(ValueSet(MODULE, "rfs.epoch", "99"))
     for name in ("a", "b"):
         pair.command(name, Command.START)
     pair.host("a")
     pair["a"].tell(ValueSet(MODULE, "rfs.uptodate", "up"))
+    pair["a"].tell(ValueSet(MODULE, "rfs.epoch", "99"))
     pair.settle()
     assert pair.states() == {"a": ("PRIM", "Ready"), "b": ("SECOND", "Ready")}
     pair.command("a", Command.STOPSTART)
@@ -154,6 +156,7 @@ def test_the_old_primary_runs_again_when_the_secondary_lacks_data() -> None:
         pair.exchange()
         if pair["a"].m.state is WAIT and not pair["a"].m.values:
             pair["a"].tell(ValueSet(MODULE, "rfs.uptodate", "up"))
+            pair["a"].tell(ValueSet(MODULE, "rfs.epoch", "99"))
     assert pair.states() == {"a": ("PRIM", "Ready"), "b": ("SECOND", "Ready")}
 
 

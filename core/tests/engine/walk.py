@@ -120,7 +120,7 @@ def nexts(place: Place) -> Iterator[tuple[str, Place]]:
     if place.m.host is not HostState.NONE:
         yield "the host is lost", place.tell(HostLost(MODULE, "killed"))
     if place.m.run is not None and place.m.run.order is None and place.m.host is HostState.READY:
-        yield from ((f"the run {name}", place.tell(_ended(place, **how))) for name, how in ENDS.items())
+        yield from ((f"the run {name}", _end(place, **how)) for name, how in ENDS.items())
 
 
 ENDS: dict[str, dict[str, bool]] = {
@@ -137,6 +137,13 @@ def _ready(place: Place) -> Place:
         return place
     place = place.tell(ValueSet(MODULE, EPOCH, str(place.m.alone_epoch)))
     return place.tell(ValueSet(MODULE, UP_TO_DATE, "up"))
+
+
+def _end(place: Place, *, ok: bool, stuck: bool) -> Place:
+    """What replicates says of which epoch its data are."""
+    after = place.tell(_ended(place, ok=ok, stuck=stuck))
+    has_said = ok and after.m.spec.has_data and after.m.host is HostState.READY
+    return after.tell(ValueSet(MODULE, EPOCH, str(after.m.alone_epoch))) if has_said else after
 
 
 def _ended(place: Place, *, ok: bool, stuck: bool) -> PipelineFinished:
@@ -182,7 +189,7 @@ def _obeyed(place: Place) -> Place:
         elif place.m.run is not None and place.m.run.killed:
             place = place.tell(HostLost(MODULE, "killed"))
         elif place.m.run is not None and place.m.run.order is None:
-            place = place.tell(_ended(place, ok=True, stuck=False))
+            place = _end(place, ok=True, stuck=False)
         else:
             break
     return place

@@ -156,6 +156,8 @@ class Hosts:
         cgroup = self._reports.compiled(module)[1]["cgroup"] if everything else ""
         if cgroup:
             kill_cgroup(Path(cgroup))
+        if host is None and everything:
+            return
         if host is None:
             self._reports.submit(events.HostLost(module, why))
         else:

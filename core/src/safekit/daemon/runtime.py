@@ -30,7 +30,7 @@ STALLED_S: Final = 0.25
 _FACTS: TypeAdapter[engine.Durable] = TypeAdapter(engine.Durable)
 _AT_ONCE: Final = (KillHost, FenceSelf)
 """They only end what runs: a disk that hangs must not keep them waiting."""
-_TAKES_UP: Final = frozenset({Phase.START_BOTH, Phase.START_PRIM, Phase.START_SEC, Phase.START_SECOND})
+_TAKES_UP: Final = frozenset({Phase.START_BOTH, Phase.START_PRIM, Phase.START_SECOND, Phase.STAND_ALONE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +131,8 @@ class Runtime:
 
     def _unsaved(self, node: engine.NodeState) -> tuple[tuple[str, ModuleReport], ...]:
         """The peer relies on it that what is said of who stood alone outlives this process."""
-        noted = {name: report.alone_epoch for name, report in self._published}
-        reports = engine.reports(node)
-        return tuple((name, replace(r, alone_epoch=min(r.alone_epoch, noted.get(name, 0)))) for name, r in reports)
+        noted = {name: (report.epoch, report.alone_epoch) for name, report in self._published}
+        return tuple((name, _no_newer(report, *noted.get(name, (0, 0)))) for name, report in engine.reports(node))
 
     def _is_late(self, action: Action) -> bool:
         ends = dict(self.rights()).get(getattr(action, "module", ""))
@@ -207,6 +206,10 @@ class Runtime:
         if self._timer is not None:
             self._timer.cancel()
         self._disk.shutdown(wait=True, cancel_futures=True)
+
+
+def _no_newer(report: ModuleReport, epoch: int, alone_epoch: int) -> ModuleReport:
+    return replace(report, epoch=min(report.epoch, epoch), alone_epoch=min(report.alone_epoch, alone_epoch))
 
 
 def _takes_up(action: Any) -> bool:

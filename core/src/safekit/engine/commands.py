@@ -118,15 +118,27 @@ def unfit(turn: Turn) -> str:
     """Why this node may not become primary, whatever the other does; empty when it may."""
     if turn.around.storage_trouble:
         return f"its role cannot be recorded: {turn.around.storage_trouble}"
+    if _decides_otherwise(turn) and not turn.m.chosen_by_force:
+        return f"{turn.peer.node} has another witness, or none, in its configuration: `safekit apply` where it is old"
     if not data.up_to_date(turn.m) and not (turn.m.chosen and turn.m.chosen_by_force):
         return "its data may lack acknowledged writes"
     return ""
+
+
+def _decides_otherwise(turn: Turn) -> bool:
+    """Whether the peer has another configuration of who decides: each could take the role by its own."""
+    witness, report = turn.m.spec.witness, turn.peer.report
+    lease_s = witness.lease_s if witness is not None else 0.0
+    return turn.m.spec.kind is Kind.MIRROR and report is not None and report.lease_s != lease_s
 
 
 def _prim(turn: Turn, force: bool, by: str) -> None:
     m = turn.m
     if m.spec.kind is not Kind.MIRROR:
         refuse(turn, "prim", f"a {m.spec.kind} has no roles", "`safekit module start`")
+    elif force and m.spec.fences and m.state in {PRIM, SECOND} and not turn.peer.alive:
+        turn.set(fenced=True)
+        turn.say(f"prim: the operator answers for it that {turn.peer.node} is off", "prim", by=by, severity="warning")
     elif m.state in {ALONE, PRIM}:
         turn.set(desired=True, leaving=False)
         turn.say("prim: it is primary already", "prim", by=by)

@@ -15,6 +15,7 @@ from typing import Final
 from safekit.engine import fence, right
 from safekit.engine.module import Module, Turn
 from safekit.engine.reports import ModuleReport
+from safekit.engine.transitions import PRIM
 
 UP_TO_DATE: Final = "rfs.uptodate"
 """Whether the data here had every acknowledged write when the resource last heard its primary."""
@@ -50,39 +51,74 @@ def _epoch(module: Module) -> int:
 
 
 def may_have_missed(module: Module) -> bool:
-    """Whether another node was primary last: it may have stood alone unheard while this one was away."""
-    return module.spec.has_data and module.epoch > 0 and not module.was_primary
+    """Whether another node may have stood alone while this one was away: who was alone itself last knows better."""
+    was_alone = module.was_primary and module.stood_alone > 0
+    return module.spec.has_data and module.epoch > 0 and not was_alone and not module.incumbent
 
 
 def learn(turn: Turn, report: ModuleReport) -> None:
     """Note that the peer stood alone, or is about to: it waits for the answer, which is sent when this is durable."""
-    if turn.m.spec.has_data and report.alone_epoch > turn.m.alone_epoch:
+    if report.alone_epoch > turn.m.alone_epoch:
         turn.set(alone_epoch=report.alone_epoch)
         turn.publish()
 
 
 def part(turn: Turn, why: str) -> None:
     """Stand alone from PRIM on, as soon as that is agreed. There is no way back: the peer may have noted it already."""
-    m = turn.m
-    if m.spec.has_data and not m.parting:
-        epoch = max(m.epoch, m.right.epoch) + 1
-        turn.set(epoch=epoch, stood_alone=epoch, alone_epoch=epoch, parting=why, parting_s=turn.now_s)
-        turn.say(f"{why}: it is to stand alone", "part", severity="warning", epoch=str(epoch))
-        turn.publish()
-    if m.spec.has_data and not turn.peer.alive and right.witness_of(m) is None and fence.is_first(turn):
-        return
-    if not m.spec.has_data or _is_agreed(turn):
+    if turn.m.spec.has_data and not turn.m.parting:
+        _announce(turn)
+        turn.set(parting=why, parting_s=turn.now_s)
+        turn.say(f"{why}: it is to stand alone", "part", severity="warning", epoch=str(turn.m.epoch))
+    if not turn.m.spec.has_data or _is_agreed(turn):
         turn.set(parting="", swapped_back=False)
         turn.begin("left", why, severity="warning")
+    elif _is_up_to_fencing(turn):
+        fence.is_first(turn)
+
+
+def _announce(turn: Turn) -> None:
+    epoch = max(turn.m.epoch, turn.m.right.epoch, turn.m.alone_epoch) + 1
+    turn.set(epoch=epoch, stood_alone=epoch, alone_epoch=epoch)
+    turn.publish()
+
+
+def stand_anew(turn: Turn) -> bool:
+    """Another stood alone later than this primary, which goes on: what that one has counts for nothing from now on."""
+    if turn.m.spec.has_data and not up_to_date(turn.m) and turn.m.stood_alone < turn.m.alone_epoch:
+        _announce(turn)
+        why = f"{turn.peer.node} stood alone as well; what it wrote does not count"
+        return turn.begin("anew", why, "two-primaries", severity="alarm")
+    return False
 
 
 def agree(turn: Turn) -> None:
     """Let a run begin that waited until nobody takes over with less than what it will acknowledge."""
     run = turn.m.run
-    if run is None or run.order is None or run.killed or not turn.around.awake or not _is_agreed(turn):
+    if run is None or run.order is None or run.killed or not turn.around.awake:
         return
-    turn.actions.append(run.order)
-    turn.set(run=replace(run, order=None, deadline_s=turn.now_s + run.order.bound_s))
+    if _is_agreed(turn):
+        turn.actions.append(run.order)
+        turn.set(run=replace(run, order=None, deadline_s=turn.now_s + run.order.bound_s))
+    elif _is_up_to_fencing(turn) or not turn.m.wanted:
+        turn.set(run=None)
+        turn.begin("wait", f"{turn.peer.node} cannot be asked, and is to be fenced first", "part", severity="warning")
+
+
+def fences_first(turn: Turn) -> bool:
+    """Who was primary here and goes on alone has its silent peer fenced, where that one would fence it."""
+    if not (turn.m.spec.has_data and turn.m.spec.fences and turn.m.incumbent) or turn.m.chosen:
+        return False
+    return fence.is_first(turn)
+
+
+def break_off(turn: Turn) -> None:
+    """What starts in PRIM and has lost its secondary may wait for a write that nobody acknowledges."""
+    run = turn.m.run
+    if run is None or run.killed or not turn.m.spec.has_data or turn.m.state is not PRIM or turn.peer.alive:
+        return
+    if run.row.name in {"swap-in", "restart", "reconfigure"} and turn.peer.absent:
+        turn.kill_host(f"{turn.peer.node} is lost, and nothing can be acknowledged", blameless=True)
+        turn.say(f"{turn.peer.node} is lost during '{run.row.name}', which is broken off", "part", severity="warning")
 
 
 def _is_agreed(turn: Turn) -> bool:
@@ -93,4 +129,14 @@ def _is_agreed(turn: Turn) -> bool:
         return True
     if witness is not None and witness.exclusive:
         return m.right.epoch >= m.stood_alone
-    return not turn.peer.alive or report is None or turn.now_s >= m.parting_s + PATIENCE_S
+    return m.fenced if m.spec.fences and turn.peer.node else _is_not_waited_for(turn)
+
+
+def _is_not_waited_for(turn: Turn) -> bool:
+    is_silent = not turn.peer.alive or turn.peer.report is None
+    return is_silent or turn.now_s >= turn.m.parting_s + PATIENCE_S
+
+
+def _is_up_to_fencing(turn: Turn) -> bool:
+    """Where the peer fences too, its silence is no leave to go on."""
+    return turn.m.spec.fences and right.witness_of(turn.m) is None and _is_not_waited_for(turn)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from safekit.engine import right
 from safekit.engine.events import PipelineFinished
 from safekit.engine.module import Module, Turn
 from safekit.engine.reports import Readiness
@@ -21,7 +22,8 @@ ROW: Final = "fence"
 
 def is_first(turn: Turn) -> bool:
     """True while the peer has to be fenced before anything else: that is begun, or under way, or tried again later."""
-    if not turn.m.spec.fences or turn.m.fenced:
+    failed_with_lease = turn.m.fence_s > 0 and right.is_exclusive(turn) and right.has(turn)
+    if not turn.m.spec.fences or turn.m.fenced or failed_with_lease:
         return False
     if turn.now_s >= turn.m.fence_s:
         turn.begin(ROW, f"{turn.peer.node} is silent: it is fenced, so that it runs nothing", severity="warning")

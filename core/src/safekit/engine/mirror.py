@@ -41,6 +41,7 @@ def _decide(turn: Turn) -> None:
     if turn.m.run is not None:
         turn.wants_lease = turn.m.run.row.name == fence.ROW and turn.m.state is SECOND
         meeting.break_off(turn)
+        data.break_off(turn)
         return
     if progress.stop_or_start(turn):
         return
@@ -154,22 +155,24 @@ def _alone_or_wait(turn: Turn) -> None:
     elif right.witness_of(turn.m) is not None:
         _alone_by_witness(turn)
     elif turn.m.chosen:
+        turn.set(fenced=True)  # the operator answers for it
         turn.begin("become-alone", f"the operator said so; {peer} cannot be heard", "prim", severity="warning")
+    elif not data.fences_first(turn):
+        _alone_by_policy(turn)
+
+
+def _alone_by_policy(turn: Turn) -> None:
+    peer = turn.peer.node
+    if turn.m.incumbent and not turn.m.acknowledged and not _was_primary_too(turn):
+        turn.begin("become-alone", f"it was primary here; {peer} is silent, and cannot have become it since")
     elif turn.m.spec.isolation is IsolationPolicy.AVAILABILITY and data.may_have_missed(turn.m):
-        _stay(
-            turn,
-            Readiness.NOT_READY,
-            f"{peer} cannot be heard, was primary when this node last heard of it, and may have written since; "
-            f"if that may be lost: `safekit module prim {turn.m.spec.name} --force`",
-        )
+        _stay_behind(turn)
     elif turn.m.spec.isolation is IsolationPolicy.AVAILABILITY:
         turn.begin(
             "become-alone",
             f"{peer} cannot be heard, and the policy is availability",
             considered=("wait: the policy `isolation: safety` would",),
         )
-    elif turn.m.incumbent and not turn.m.acknowledged and not _was_primary_too(turn):
-        turn.begin("become-alone", f"it was primary here; {peer} is silent, and cannot have become it since")
     else:
         _stay(
             turn,
@@ -177,6 +180,15 @@ def _alone_or_wait(turn: Turn) -> None:
             f"{peer} cannot be heard, and nobody can tell a dead peer from a cut link (isolation: safety); "
             f"if {peer} is off: `safekit module prim {turn.m.spec.name}`",
         )
+
+
+def _stay_behind(turn: Turn) -> None:
+    _stay(
+        turn,
+        Readiness.NOT_READY,
+        f"{turn.peer.node} cannot be heard, may have been primary while this node was away, and may have written; "
+        f"if that may be lost: `safekit module prim {turn.m.spec.name} --force`",
+    )
 
 
 def _was_primary_too(turn: Turn) -> bool:
@@ -191,6 +203,8 @@ def _alone_by_witness(turn: Turn) -> None:
         turn.begin("become-alone", f"the operator answers for it that {peer} runs nothing", "prim", severity="warning")
     elif turn.now_s < right.may_ask_s(turn):
         _stay(turn, Readiness.TRANSIENT, f"{peer} cannot be heard; it may still run for a while")
+    elif not right.is_exclusive(turn) and data.may_have_missed(turn.m):
+        _stay_behind(turn)
     elif right.has(turn):
         turn.begin("become-alone", f"{peer} cannot be heard, and the witness gave this node the lease")
     else:
@@ -251,7 +265,7 @@ def _withdraw(turn: Turn) -> None:
 
 
 def _from_alone(turn: Turn) -> None:
-    if not turn.m.steady or commands.act_on_rule(turn):
+    if not turn.m.steady or data.stand_anew(turn) or commands.act_on_rule(turn):
         return
     if turn.peer.state is SECOND and not turn.peer.active:
         turn.begin("joined", f"{turn.peer.node} is secondary")

@@ -13,7 +13,7 @@ from safekit.engine.lease import NO_RIGHT, Right
 from safekit.engine.reports import ModuleState, Readiness
 from safekit.engine.share import NO_SHARE, Share
 from safekit.engine.spec import ModuleSpec
-from safekit.engine.transitions import LEAVE_IT_ALONE, ROWS, Row, phases
+from safekit.engine.transitions import LEAVE_IT_ALONE, OF_DATA, ROWS, Row, phases
 
 LEAP: Final = 16
 """How much a role that is taken without the peer's word raises the epoch: the peer may have taken it by this node's
@@ -126,6 +126,11 @@ class Module:
     @property
     def wanted(self) -> bool:
         return self.desired and not self.leaving
+
+    @property
+    def is_primary(self) -> bool:
+        """It runs as primary or is about to; `active` is also what is being ended, or may run from before."""
+        return self.active and not self.cleanup and self.state in {ModuleState.ALONE, ModuleState.PRIM}
 
     @property
     def announced(self) -> int:
@@ -260,6 +265,8 @@ class Turn:
         before = self.m.state
         if row.takes:
             self._take(row)
+        elif row.after is ModuleState.SECOND:
+            self.set(stood_alone=0, was_primary=False)
         number = self.m.runs + 1
         bound_s = self.m.spec.start_bound_s + self.m.spec.stop_bound_s
         after = row.after or before
@@ -267,7 +274,7 @@ class Turn:
         order = RunPipeline(
             self.m.spec.name,
             number,
-            phases(row, before, force),
+            tuple(p for p in phases(row, before, force) if self.m.spec.has_data or p not in OF_DATA),
             before,
             after,
             row.cause,
@@ -317,10 +324,10 @@ class Turn:
             and ((self.m.swapped_back and self.peer.alive) or row.cause == "swap"),
         )
 
-    def kill_host(self, why: str, *, blameless: bool = False, everything: bool = False) -> None:
-        if self.m.run is not None and (everything or not self.m.run.killed):
+    def kill_host(self, why: str, *, blameless: bool = False) -> None:
+        if self.m.run is not None and not self.m.run.killed:
             self.set(run=replace(self.m.run, killed=True, blameless=blameless))
-            self.actions.append(KillHost(self.m.spec.name, why, everything))
+            self.actions.append(KillHost(self.m.spec.name, why))
 
     def count_loop(self, why: str) -> bool:
         """One more automatic restart; False when it was one too many and the module is to stop."""

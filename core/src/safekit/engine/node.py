@@ -121,6 +121,8 @@ def _due(module: Module, now_s: float) -> bool:
     """Whether time alone may change this module. A right to run is looked at in every interval."""
     if right.witness_of(module) is not None and (module.active or module.state is not STOP):
         return True
+    if module.announced:
+        return True
     if module.run is not None:
         return now_s >= module.run.deadline_s or module.share.unsettled
     if fence.is_due(module, now_s):

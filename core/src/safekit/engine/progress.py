@@ -73,6 +73,8 @@ def run_ended(turn: Turn, event: PipelineFinished) -> None:
 def _arrived(turn: Turn, row: Row) -> None:
     if row.name == "swapped-out":
         turn.set(swapped_back=True)
+    if row.name == "joined":
+        turn.set(stood_alone=0)
     if turn.m.state is WAIT:
         turn.be(WAIT, Readiness.TRANSIENT, "prestart is done; looking for the peer", "started")
         return
@@ -149,9 +151,9 @@ def _clean_up_later(turn: Turn) -> None:
 
 
 def limits(turn: Turn) -> None:
-    """A run past its bound is a hung host."""
+    """A run past its bound is a hung host. One that the host was not given yet has none."""
     run = turn.m.run
-    if run is not None and turn.now_s >= run.deadline_s and not run.killed:
+    if run is not None and run.order is None and turn.now_s >= run.deadline_s and not run.killed:
         turn.kill_host(f"'{run.row.name}' did not end within its bound")
 
 

@@ -18,7 +18,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final
 
-from safekit.engine.actions import AskWitness, FenceSelf, WitnessCall
+from safekit.engine.actions import AskWitness, FenceSelf, KillHost, WitnessCall
 from safekit.engine.around import PeerView
 from safekit.engine.events import WitnessAnswered
 from safekit.engine.lease import Right
@@ -105,7 +105,9 @@ def enforce(turn: Turn) -> bool:
     if turn.now_s >= ends.fence_s and not m.right.fenced:
         _set(turn, fenced=True)
         turn.say(f"{TOO_LATE}: its processes are killed, the node is to be reset", "self-fence", severity="alarm")
-        turn.kill_host(TOO_LATE, blameless=True, everything=True)
+        if m.run is not None:
+            turn.set(run=replace(m.run, killed=True, blameless=True))
+        turn.actions.append(KillHost(m.spec.name, TOO_LATE, everything=True))
         turn.actions.append(FenceSelf(m.spec.name, TOO_LATE))
     if m.run is not None:
         if not m.run.force and not m.run.killed:
@@ -141,6 +143,11 @@ def may_ask_s(turn: Turn) -> float:
     return turn.peer.promised_s + lease_s(turn)
 
 
+def is_exclusive(turn: Turn) -> bool:
+    witness = witness_of(turn.m)
+    return witness is not None and witness.exclusive
+
+
 def lease_s(turn: Turn) -> float:
     witness = witness_of(turn.m)
     return witness.lease_s if witness else 0.0
@@ -162,11 +169,14 @@ def keep(turn: Turn) -> None:
 
 
 def _next(turn: Turn) -> WitnessCall:
+    """Who only makes sure that nothing runs any more keeps what it has, and asks for nothing new."""
     right = turn.m.right
-    if turn.m.active and right.epoch < turn.m.announced:
+    if turn.m.is_primary and right.epoch < turn.m.announced:
         return WitnessCall.ACQUIRE
-    if turn.m.active or turn.wants_lease:
+    if turn.m.is_primary or turn.wants_lease:
         return WitnessCall.RENEW if right.epoch else WitnessCall.ACQUIRE
+    if turn.m.active and right.epoch:
+        return WitnessCall.RENEW
     return WitnessCall.RELEASE if right.epoch else WitnessCall.PROBE
 
 
@@ -180,8 +190,8 @@ def give_back(turn: Turn) -> None:
 def _ask(turn: Turn, witness: WitnessSpec, call: WitnessCall) -> None:
     right = turn.m.right
     number = right.number + 1
-    epoch = max(right.epoch, turn.m.announced) or turn.m.epoch + (0 if turn.m.active else LEAP)
-    after = turn.m.epoch if turn.m.spec.has_data and not turn.m.active else None
+    epoch = max(right.epoch, turn.m.announced) or turn.m.epoch + (0 if turn.m.is_primary else LEAP)
+    after = turn.m.epoch if turn.m.spec.has_data and not turn.m.is_primary else None
     turn.actions.append(AskWitness(turn.m.spec.name, number, call, epoch, after))
     wait_s = PROBED_S if call is WitnessCall.PROBE else AGAIN * witness.lease_s
     due_s = turn.now_s + witness.timeout_s + 1.0
@@ -213,7 +223,7 @@ def answered(turn: Turn, event: WitnessAnswered) -> None:
 
 def _make_known(turn: Turn, epoch: int) -> None:
     """A secondary asks for a lease with the greatest epoch that it has heard of."""
-    if turn.m.active and epoch > turn.m.epoch:
+    if turn.m.is_primary and epoch > turn.m.epoch:
         turn.set(epoch=epoch)
         turn.publish()
 

@@ -106,7 +106,16 @@ ROWS: Final[dict[str, Row]] = {
             starts=True,
             doc="the primary stopped, or was lost",
         ),
-        Row("fence", (PRIM, SECOND), None, (Phase.FENCE,), "fence", doc="the silent peer is cut off from power"),
+        Row(
+            "anew",
+            (ALONE, PRIM),
+            None,
+            (Phase.STAND_ALONE,),
+            "left",
+            starts=True,
+            doc="the peer, which stops, stood alone too, in a later epoch",
+        ),
+        Row("fence", (WAIT, PRIM, SECOND), None, (Phase.FENCE,), "fence", doc="the silent peer is cut off from power"),
         Row("swap-out", (PRIM,), SECOND, (Phase.STOP_PRIM,), "swap", releases=True, doc="swap: the old primary stops"),
         Row(
             "swapped-out",
@@ -160,7 +169,9 @@ ROWS: Final[dict[str, Row]] = {
         ),
     )
 }
-LEAVE_IT_ALONE: Final = frozenset({"joined", "left", "fence"})
+OF_DATA: Final = frozenset({Phase.PAIR, Phase.STAND_ALONE})
+"""Left out where nothing replicates."""
+LEAVE_IT_ALONE: Final = frozenset({"joined", "left", "anew", "fence"})
 """Rows in which the application that runs here goes on as it is."""
 
 

@@ -199,6 +199,8 @@ class Host:
         if order.cause == "takeover" and outcome.ok:
             took_s = asyncio.get_running_loop().time() - began_s
             self._observers.notify("failover_done", epoch=order.epoch, duration_s=took_s)
+        if not pipeline.is_primary:
+            self._extend_right(None)
         self._client.send(
             messages.Finished(
                 run=order.run,
