@@ -7,7 +7,7 @@ from random import Random
 
 from safekit_resource_rfs.sender import Sender, State
 
-from .application_model import Violation
+from .history_model import BrokenPromiseError
 from .machine_model import Machine, Variant
 from .world_model import SHIPPED, Cluster
 
@@ -92,7 +92,7 @@ class Faults:
 
 
 def run_seed(seed: int, variant: Variant = SHIPPED) -> Cluster:
-    """Violation, with the history, when something did not hold."""
+    """BrokenPromiseError, with the history, when something did not hold."""
     cluster = Cluster(seed, variant)
     try:
         cluster.begin()
@@ -102,7 +102,9 @@ def run_seed(seed: int, variant: Variant = SHIPPED) -> Cluster:
         _heal(cluster)
     except Exception as error:
         history = "\n".join(cluster.notes)
-        raise Violation(f"seed {seed}, mode {cluster.history.mode}, {variant.name}: {error!r}\n{history}") from error
+        raise BrokenPromiseError(
+            f"seed {seed}, mode {cluster.history.mode}, {variant.name}: {error!r}\n{history}"
+        ) from error
     return cluster
 
 
@@ -114,16 +116,16 @@ def _heal(cluster: Cluster) -> None:
     deadline_s = cluster.now_s + MAX_HEAL_S
     while not _is_calm(cluster):
         if cluster.now_s > deadline_s:
-            raise Violation("both nodes are there, and are not paired")
+            raise BrokenPromiseError("both nodes are there, and are not paired")
         cluster.run(cluster.now_s + 0.1)
     for machine in cluster.machines:
         if not machine.is_on:
-            raise Violation(f"{machine.name} is off")
+            raise BrokenPromiseError(f"{machine.name} is off")
     a, b = (machine.files.fingerprint(times=True) for machine in cluster.machines)
     if a != b:
         only = [(one, other) for one, other in zip(a, b, strict=False) if one != other][:3]
         missing = sorted({each[0] for each in a} ^ {each[0] for each in b})
-        raise Violation(f"both nodes are paired, and differ: {only} {missing}")
+        raise BrokenPromiseError(f"both nodes are paired, and differ: {only} {missing}")
 
 
 def _is_calm(cluster: Cluster) -> bool:

@@ -4,58 +4,30 @@ and attributes in the order in which they were changed."""
 from __future__ import annotations
 
 import errno
-import hashlib
 import stat
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 from safekit_resource_rfs import changes
-from safekit_resource_rfs.changes import Change, Entry, Sync, SyncDirectory
+from safekit_resource_rfs.changes import Change, Sync, SyncDirectory
 
-ROOT = 1
+from .tree_model import ROOT, Inode, Tree, fail
+
+__all__ = ["ROOT", "Files", "fail"]
+
 _DIRECTORY = stat.S_IFDIR
 
 
-@dataclass(frozen=True, slots=True)
-class Inode:
-    mode: int
-    uid: int
-    gid: int
-    mtime_ns: int
-    born_ns: int
-    size: int = 0
-    device: int = 0
-    target: bytes = b""
-    xattrs: tuple[tuple[bytes, bytes], ...] = ()
-    links: int = 1
-    entries: Mapping[bytes, int] = field(default_factory=dict)
-    parent: int = 0
-    name: bytes = b""
-
-    @property
-    def is_directory(self) -> bool:
-        return stat.S_ISDIR(self.mode)
-
-    @property
-    def is_file(self) -> bool:
-        return stat.S_ISREG(self.mode)
-
-
-def fail(number: int) -> OSError:
-    return OSError(number, errno.errorcode[number])
-
-
-class Files:
+class Files(Tree):
     """Both what a primary executes and what a secondary applies."""
 
     def __init__(self, clock_ns: Callable[[], int], first_inode: int) -> None:
+        super().__init__()
         self._clock_ns = clock_ns
         self._next = first_inode
         self._seq = 0
-        self.inodes: dict[int, Inode] = {ROOT: Inode(_DIRECTORY | 0o755, 0, 0, 0, 0)}
-        self.pages: dict[int, dict[int, bytes]] = {}
         self._snapshots: list[tuple[int, dict[int, Inode]]] = [(0, dict(self.inodes))]
         """What names and attributes may be after a power loss."""
         self._pending: dict[tuple[int, int], list[tuple[int, bytes | None]]] = {}
@@ -127,19 +99,6 @@ class Files:
             pages.pop(offset, None)
         else:
             pages[offset] = value
-
-    # names
-
-    def find(self, path: bytes) -> int:
-        number = ROOT
-        for name in path.split(b"/") if path else ():
-            inode = self.inodes[number]
-            if not inode.is_directory:
-                raise fail(errno.ENOTDIR)
-            if name not in inode.entries:
-                raise fail(errno.ENOENT)
-            number = inode.entries[name]
-        return number
 
     def _parent(self, path: bytes) -> tuple[int, bytes]:
         directory, _, name = path.rpartition(b"/")
@@ -350,86 +309,3 @@ class Files:
         elif isinstance(change, changes.Rename):
             yield change.new
             yield change.old
-
-    # what is asked
-
-    def content(self, number: int) -> Any:
-        inode = self.inodes[number]
-        return (inode.uid, inode.size, tuple(sorted(self.pages.get(number, {}).items())))
-
-    def walk(self) -> Iterator[tuple[bytes, int]]:
-        stack = [(b"", ROOT)]
-        while stack:
-            path, number = stack.pop()
-            yield path, number
-            inode = self.inodes[number]
-            if inode.is_directory:
-                stack += ((path + b"/" + name if path else name, child) for name, child in inode.entries.items())
-
-    def fingerprint(self, *, times: bool = False) -> Any:
-        """Everything that has to be equal on both nodes."""
-        first: dict[int, bytes] = {}
-        found = []
-        for path, number in sorted(self.walk()):
-            inode = self.inodes[number]
-            same = first.setdefault(number, path)
-            pages = tuple(sorted(self.pages.get(number, {}).items())) if inode.is_file else ()
-            size = inode.size if inode.is_file else 0
-            plain = (path, inode.mode, inode.uid, inode.gid, size, inode.device, inode.target, inode.xattrs)
-            found.append((*plain, pages, same, inode.mtime_ns if times else 0))
-        return tuple(found)
-
-    def entry(self, path: bytes) -> Entry:
-        number = self.find(path)
-        inode = self.inodes[number]
-        digest = _digest(repr(inode.xattrs).encode()) if inode.xattrs else b""
-        name = path.rpartition(b"/")[2]
-        times = (inode.mtime_ns, inode.mtime_ns)
-        rest = (inode.device, inode.target, digest, inode.links, number, 0, inode.born_ns)
-        return Entry(name, inode.mode, inode.uid, inode.gid, inode.size, *times, *rest)
-
-    def entry_names(self, path: bytes) -> Sequence[bytes]:
-        inode = self.inodes[self.find(path)]
-        if not inode.is_directory:
-            raise fail(errno.ENOTDIR)
-        return tuple(inode.entries)
-
-    def names(self, path: bytes, inodes: Collection[int]) -> Mapping[int, Sequence[bytes]]:
-        found: dict[int, list[bytes]] = {}
-        for name, number in self.inodes[self.find(path)].entries.items():
-            if number in inodes:
-                found.setdefault(number, []).append(name)
-        return found
-
-    def checksum(self, path: bytes, offset: int, length: int) -> bytes:
-        return _digest(repr(self.read(path, offset, length)).encode())
-
-    def read(self, path: bytes, offset: int, length: int) -> Sequence[tuple[int, bytes]]:
-        number = self.find(path)
-        if not self.inodes[number].is_file:
-            raise fail(errno.EISDIR)
-        pages = self.pages.get(number, {})
-        return [(at, pages[at]) for at in sorted(pages) if offset <= at < offset + length]
-
-    def xattrs(self, path: bytes) -> Mapping[bytes, bytes]:
-        return dict(self.inodes[self.find(path)].xattrs)
-
-    def handle(self, path: bytes) -> bytes:
-        return self.find(path).to_bytes(8, "big")
-
-    def path(self, handle: bytes) -> bytes | None:
-        number = int.from_bytes(handle, "big")
-        names: list[bytes] = []
-        while number != ROOT:
-            inode = self.inodes.get(number)
-            if inode is None or self.inodes.get(inode.parent) is None:
-                return None
-            if self.inodes[inode.parent].entries.get(inode.name) != number:
-                return None
-            names.append(inode.name)
-            number = inode.parent
-        return b"/".join(reversed(names))
-
-
-def _digest(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=16).digest()

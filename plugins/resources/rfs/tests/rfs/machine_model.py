@@ -1,4 +1,4 @@
-"""A node with its disks, and the data path that runs on it: performs the effects of the shipped state machines, late."""
+"""A node with its disks, and the data path that runs on it: performs the effects of the shipped machines, late."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from hypothesis import strategies as st
-
 from safekit_resource_rfs import changes, messages
 from safekit_resource_rfs.changes import Entry
 from safekit_resource_rfs.generations import Durable, Generation

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
 from safekit_resource_rfs.generations import (
     MAX_ANCESTORS,
     Comparison,

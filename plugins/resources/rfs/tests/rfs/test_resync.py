@@ -11,6 +11,8 @@ from safekit_resource_rfs.sender import Sender, State
 from .machine_model import Machine
 from .world_model import Cluster
 
+Work = tuple[tuple[Place, ...], changes.Change]
+
 
 def two(fill: Any) -> Cluster:
     """Paired, with what `fill` put there before."""
@@ -48,11 +50,11 @@ def equal(cluster: Cluster) -> bool:
 
 
 def watch(cluster: Cluster, monkey: list[Any]) -> None:
-    cluster.sent = monkey.append  # type: ignore[method-assign]
+    cluster.sent = monkey.append  # type: ignore[method-assign, assignment]
 
 
-def away(cluster: Cluster, *work: tuple[tuple[Place, ...], changes.Change]) -> list[Any]:
-    """The secondary's data path is started again after these modifications. Returns what was said until it is paired."""
+def away(cluster: Cluster, *work: Work) -> list[Any]:
+    """The secondary's data path is started again after these modifications. Returns what was said until they pair."""
     secondary = cluster.machines[1]
     cluster.network_is_up = False
     secondary.kill()
@@ -156,8 +158,14 @@ def test_a_directory_that_became_a_file_and_the_other_way_round() -> None:
     cluster = two(many)
     files = cluster.machines[0].files
     root = (Place(files.handle(b"")),)
-    removes = [((Place(files.handle(b"d5")),), changes.Remove(b"d5/f%d" % file, False)) for file in range(40)]
-    work = [*removes, (root, changes.Remove(b"d5", True)), (root, changes.MakeFile(b"d5", 1, 0o600, 999, 0))]
+    removes: list[Work] = [
+        ((Place(files.handle(b"d5")),), changes.Remove(b"d5/f%d" % file, False)) for file in range(40)
+    ]
+    work: list[Work] = [
+        *removes,
+        (root, changes.Remove(b"d5", True)),
+        (root, changes.MakeFile(b"d5", 1, 0o600, 999, 0)),
+    ]
     away(cluster, *work)
     assert equal(cluster)
     work = [(root, changes.Remove(b"d5", False)), (root, changes.MakeDirectory(b"d5", 0o700, 0, 0))]

@@ -59,13 +59,17 @@ class Desk:
         return found
 
     def hello(self, **more: Any) -> messages.SecondaryHello:
-        values = {"stream": "", "applied": 0, "durable": PAIRED} | more
+        values: dict[str, Any] = {"stream": "", "applied": 0, "durable": PAIRED} | more
         return messages.SecondaryHello(messages.VERSION, "bb", **values)
 
     def record(self, token: str) -> bool:
         answered = self.sender.record(CHANGE, token)
         self.run()
         return answered
+
+
+def state_of(desk: Desk) -> State:
+    return desk.sender.state
 
 
 def alone(**more: Any) -> Desk:
@@ -164,7 +168,7 @@ def test_without_its_secondary_a_paired_primary_acknowledges_nothing_until_it_st
     desk.sender.stored(store.number)
     desk.run()
     assert sorted(desk.answered) == ["a", "s"]
-    assert desk.sender.state is State.ALONE
+    assert state_of(desk) is State.ALONE
 
 
 def test_a_secondary_that_comes_back_with_the_same_stream_gets_what_it_lacks() -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from safekit_resource_rfs.generations import Durable, Generation
 from safekit_resource_rfs.marks import WHOLE, Mark, Place
 from safekit_resource_rfs.storage import Storage
+
 from safekit_sdk import ConfigError
 
 DURABLE = Durable(Generation("ab" * 16, 7, ("cd" * 16,)), up_to_date=True, stable=3, cleared=2, boot="x")

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from safekit_resource_rfs import changes, messages
 from safekit_resource_rfs.wire import MAX_FRAME_BYTES, Decoder, encode
+
 from safekit_sdk import PeerError
 
 from .strategies import from_primary, from_secondary

@@ -15,10 +15,10 @@ from typing import Any
 from safekit_resource_rfs import effects
 from safekit_resource_rfs.generations import Standing, Verdict, is_trusted, judge
 from safekit_resource_rfs.messages import Begin, Checkpoint, Cleared, Pair, Stable
-from safekit_resource_rfs.receiver import Receiver
 from safekit_resource_rfs.sender import Limits, Mode, Role, Sender, State
 
-from .application_model import Application, History, Violation
+from .application_model import Application
+from .history_model import BrokenPromiseError, History
 from .machine_model import Connection, Machine, Process, Variant, marks_of, start
 
 LIMITS = Limits(window_changes=40, window_bytes=1 << 20, timeout_s=0.2, stall_s=1.0, checkpoint_s=0.15)
@@ -206,16 +206,18 @@ class Cluster:
         """As the secondary says that it has everything."""
         primary = self.other(machine)
         if not machine.durable.up_to_date:
-            raise Violation(f"{machine.name} says that it is up to date before that is on record")
+            raise BrokenPromiseError(f"{machine.name} says that it is up to date before that is on record")
         same = primary.durable.generation.id == machine.durable.generation.id
         if same and not primary.durable.paired:
-            raise Violation(f"{primary.name} would not know after a crash that {machine.name} may have everything")
+            raise BrokenPromiseError(
+                f"{primary.name} would not know after a crash that {machine.name} may have everything"
+            )
         if same and primary is self.primary:
             self.history.check_stable(machine.files, machine.name)
 
     def _check_alone(self, machine: Machine) -> None:
         if machine.durable.generation.id in self.other(machine).durable.generation.line:
-            raise Violation(f"{machine.name} acknowledges alone with the generation of the other node")
+            raise BrokenPromiseError(f"{machine.name} acknowledges alone with the generation of the other node")
 
     def sent(self, message: Any) -> None:
         if isinstance(message, Checkpoint | Stable | Cleared | Pair | Begin):
@@ -328,7 +330,7 @@ class Cluster:
         kept = there | {content for _, content in files.aside}
         for path, content in self._expected_aside:
             if content not in kept:
-                raise Violation(f"{path!r} of {machine.name} was overwritten, and is not kept aside")
+                raise BrokenPromiseError(f"{path!r} of {machine.name} was overwritten, and is not kept aside")
         self._expected_aside = []
         files._asided.clear()
 
@@ -341,6 +343,6 @@ class Cluster:
             return
         self.note(f"force: {other.name}")
         self._promote(other, alone=True, force=True)
-        self.history.prints.append(other.files.fingerprint())
+        self.history.restart(other.files, None)
         self.history.promises.clear()
-        self.history.acknowledged = len(self.history.prints)
+        self.history.acknowledged = 1
