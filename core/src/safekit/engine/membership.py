@@ -119,7 +119,7 @@ def hear(membership: Membership, network: str, beat: Heartbeat, now_s: float) ->
         time_s=beat.time_s,
         echo=next(((inc, sent_s) for name, inc, sent_s in beat.echoes if name == membership.spec.node), peer.echo),
     )
-    met = _has_echoed(after) and not _has_echoed(peer)
+    met = _is_acquainted(membership, after) and not _is_acquainted(membership, peer)
     return Heard(_with_peer(membership, after), not peer.alive, restarted, changed or met)
 
 
@@ -192,14 +192,14 @@ def _deaf_deadline(membership: Membership, peer: Peer) -> float:
     return max(peer.deaf_s + membership.spec.lost_after_s, _first_deadline(membership, peer))
 
 
-def acquainted(membership: Membership, name: str, now_s: float) -> bool:
-    """Whether the peer has heard of us since it was heard again; believed after the loss time in any case."""
+def acquainted(membership: Membership, name: str) -> bool:
+    """Whether the peer has heard of us since it was heard again; believed when it is heard for the loss time."""
     peer = membership.peers.get(name)
-    return peer is not None and (_has_echoed(peer) or now_s >= peer.returned_s + membership.spec.lost_after_s)
+    return peer is not None and _is_acquainted(membership, peer)
 
 
-def _has_echoed(peer: Peer) -> bool:
-    return peer.echo[1] >= peer.returned_s
+def _is_acquainted(membership: Membership, peer: Peer) -> bool:
+    return peer.echo[1] >= peer.returned_s or peer.last_s >= peer.returned_s + membership.spec.lost_after_s
 
 
 def awake(membership: Membership, now_s: float) -> bool:
@@ -217,7 +217,6 @@ def deadline(membership: Membership) -> float | None:
     """When time alone will next change what is known: a peer lost, absent or deaf; this node awake again."""
     waits = [membership.woke_s + membership.spec.lost_after_s]
     for peer in membership.peers.values():
-        met_s = peer.returned_s + membership.spec.lost_after_s
-        waits += [_deadline(membership, peer), _deaf_deadline(membership, peer), met_s]
+        waits += [_deadline(membership, peer), _deaf_deadline(membership, peer)]
     last_s = membership.last_tick_s or 0.0
     return min((due_s for due_s in waits if last_s < due_s < float("inf")), default=None)

@@ -343,7 +343,7 @@ def _seen(node: NodeState, module: Module, name: str, now_s: float) -> PeerView:
         absent=membership.absent(node.membership, known.node, now_s),
         deaf=membership.deaf(node.membership, known.node, now_s),
         deaf_s=known.deaf_s,
-        acquainted=membership.acquainted(node.membership, known.node, now_s),
+        acquainted=membership.acquainted(node.membership, known.node),
         report=known.modules.get(module.spec.name),
         silent_s=max(now_s - known.last_s, 0.0) if known.incarnation >= 0 else 0.0,
         echo_s=known.echo[1] if known.echo[0] == node.incarnation else float("-inf"),

@@ -94,7 +94,8 @@ class Watch:
             self.farm.parted(daemon.machine.name, said.decision.split()[0])
         if said.rule == "peer-lost":
             self._silence_was_real(daemon, said.decision.split()[0])
-        if said.rule == "two-primaries" and said.after.startswith("WAIT") and not said.before.startswith("WAIT"):
+        stops = said.after.startswith("WAIT") and not said.before.startswith("WAIT")
+        if said.rule == "two-primaries" and (stops or "is broken off here" in said.decision):
             self._somebody_else_runs(daemon.machine)
             self._lost_s[daemon.machine.name] = self.schedule.now_s
 
