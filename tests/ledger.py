@@ -15,6 +15,7 @@ from pathlib import Path
 
 from lab_cluster import Cluster
 from recorder import PORT
+
 from safekit_lab import Bind
 from safekit_lab.node import Node
 

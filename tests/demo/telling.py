@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import lab_cluster
 from lab_cluster import Cluster, FailedError
 
-from safekit_lab import Lab, LabError
+from safekit_lab import Bind, Lab, LabError
 from safekit_lab.node import Node
 
 
@@ -32,11 +32,11 @@ def chapter(title: str) -> None:
     print(f"\n=== {title}", flush=True)
 
 
-def perform(nodes: int, show: Callable[[Told], list[str]]) -> int:
+def perform(nodes: int, show: Callable[[Told], list[str]], *, binds: Sequence[Bind] = ()) -> int:
     """Run a demo on a lab of its own. Return the exit code: 1 when what it shows does not hold."""
     begun_s = time.monotonic()
     try:
-        with Lab.up(nodes=nodes, clients=1) as lab:
+        with Lab.up(nodes=nodes, clients=1, binds=binds) as lab:
             failures = show(Told(lab))
     except (FailedError, LabError) as error:
         failures = [str(error)]

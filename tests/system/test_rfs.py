@@ -84,12 +84,12 @@ def lose_the_secondary(made: Cluster, disks: Disks) -> None:
     power_on(made, disks, secondary)
 
 
-def swap(made: Cluster, disks: Disks) -> None:  # noqa: ARG001 - one of several deeds
+def swap(made: Cluster, disks: Disks) -> None:
     _, secondary = made.roles()
     made.swap(secondary)
 
 
-def kill_the_data_path(made: Cluster, disks: Disks) -> None:  # noqa: ARG001
+def kill_the_data_path(made: Cluster, disks: Disks) -> None:
     primary, _ = made.roles()
     found = primary.run(["pgrep", "-f", "safekit_resource_rfs.datapath"]).stdout.split()
     primary.run(["kill", "-9", *found])

@@ -109,8 +109,8 @@ class Resource(Plugin[R]):
         """The node is no longer primary. After the primary's resources stopped."""
 
     async def pair(self) -> None:
-        """Mirror, on the primary that has run alone: the other node is secondary now. Once a resource that replicates has
-        told the secondary everything, no write may be acknowledged that the secondary lacks, until `stand_alone`."""
+        """Mirror, on the primary that has run alone: the other node is secondary now. Once what replicates has told the
+        secondary everything, no write may be acknowledged that the secondary lacks, until `stand_alone`."""
 
     async def stand_alone(self) -> None:
         """Mirror, on the primary: from now on, in the epoch `change.epoch`, writes may be acknowledged that the other
@@ -118,7 +118,7 @@ class Resource(Plugin[R]):
         the state ALONE, where `promote` says it."""
 
     async def meet(self, peer: Peer) -> None:
-        """Mirror: where the other node is to be found. Called after the start, in both roles, and whenever it changed."""
+        """Mirror: where the other node is to be found. Called after the start, in both roles, and when it changed."""
 
     async def transition(self, change: Transition) -> None:
         """The module's state changes; for scripts that want to know. Its failure changes nothing."""
