@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
-APT_TEST := acl apache2 ca-certificates curl e2fsprogs etcd-server fio gcc git iproute2 iputils-arping iputils-ping libc6-dev libnftables1 make monitoring-plugins-basic nftables postgresql procps python3-venv util-linux
+APT_TEST := acl apache2 ca-certificates curl e2fsprogs etcd-server fio gcc git iproute2 iputils-arping iputils-ping libc6-dev libnftables1 make monitoring-plugins-basic nftables procps python3-venv util-linux
 APT_BENCH := apache2-utils haproxy keepalived tcpdump wrk
 
 PYTHON := .venv/bin/python
@@ -34,6 +34,7 @@ unit: $(INSTALLED) ## tests of core, SDK and plugins
 system: $(INSTALLED) ## real nodes in network namespaces
 	$(PYTHON) tests/repo/gates.py system
 
+demo: APT_TEST += postgresql
 demo: $(INSTALLED) ## Apache on three nodes, then on one of two, then PostgreSQL with replicated data, and crashes
 	PYTHONPATH=tests $(PYTHON) tests/demo/apache_farm.py
 	PYTHONPATH=tests $(PYTHON) tests/demo/apache_mirror.py
