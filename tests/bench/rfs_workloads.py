@@ -87,6 +87,18 @@ def synced(round_: Round, writers: int) -> Measured:
     return sum(counts), 1.0
 
 
+def appended(round_: Round) -> Measured:
+    """The file grows, so that a plain file system has to write its journal each time."""
+    with (round_.top / "file").open("xb", buffering=0) as file:
+
+        def once(number: int) -> float:
+            file.write(BLOCK)
+            os.fdatasync(file.fileno())
+            return 1
+
+        return round_.repeat(once)
+
+
 def buffered(round_: Round) -> Measured:
     descriptor, where = filled(round_.top / "file"), places(1)
 
@@ -174,6 +186,7 @@ def sqlite(round_: Round, journal: str) -> Measured:
 WORKLOADS: dict[str, Callable[[Round], Measured]] = {
     "synced_1": lambda round_: synced(round_, 1),
     "synced_4": lambda round_: synced(round_, 4),
+    "appended": appended,
     "buffered": buffered,
     "sequential": sequential,
     "read_cached": read_cached,
