@@ -1,5 +1,5 @@
 """Run the gates in order, fast ones first: one line each with its time; the first that fails ends the run with its
-output. Unit tests run two packages at a time. The last line counts all tests: `N passed, N failed`."""
+output. Unit tests run three gates at a time. The last line counts all tests: `N passed, N failed`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from workspace import ROOT, packages
 LOGS = ROOT / "build" / "gates"
 PROGRAMS = ("docs/site", "tests", "tests/bench", "tests/demo", "tests/repo")
 """Folders with code that is no package's; it is typed as strictly."""
-ABREAST = {"unit": 2}
+ABREAST = {"unit": 3}
 """How many gates of a group run at a time, where it is not one."""
 GATE_S = 1200.0
 """No gate may take longer; it is killed with all that it started."""
@@ -59,10 +59,13 @@ class Result:
         return max(1, self.count("failed", "error", "errors")) if self.code else 0
 
 
-WITNESSES = tuple(place for place in ("plugins/services/witness", "plugins/witnesses") if (ROOT / place).is_dir())
+APART = {
+    "unit: rfs": ("plugins/resources/rfs",),
+    "unit: witnesses": ("plugins/services/witness", "plugins/witnesses"),
+}
 """Packages whose tests are a gate of their own, so that the gates of the group end at about the same time."""
-PATIENT = "tests/system/test_witness.py"
-"""Real nodes that wait for leases to run out, which they do as well beside other gates."""
+PATIENT = tuple(f"tests/system/test_{name}.py" for name in ("witness", "fence", "rfs"))
+"""Real nodes that wait for leases to run out, for power to go, for data: they do as well beside other gates."""
 
 
 def gates() -> Iterator[Gate]:
@@ -74,14 +77,16 @@ def gates() -> Iterator[Gate]:
     yield Gate("imports", "lint", ("tests/repo/contracts.py",))
     yield Gate("repository", "repo", _pytest("tests/repo"))
     yield Gate("docs", "docs", ("-m", "mkdocs", "build", "--strict", "-f", "docs/site/mkdocs.yml"))
+    yield Gate("patient nodes", "unit", (*PYTEST, "system", *PATIENT))
     yield Gate("unit: core", "unit", _pytest("core/tests"))
-    yield Gate("unit: sdk", "unit", _pytest("sdk/tests"))
-    others = [f"--ignore={place}" for place in WITNESSES]
-    yield Gate("unit: plugins", "unit", _pytest("plugins", *others))
-    yield Gate("witness nodes", "unit", (*PYTEST, "system", PATIENT))
-    yield Gate("unit: witnesses", "unit", _pytest(*WITNESSES))
     yield Gate("simulation", "unit", _pytest("tests/simulation"))
-    system = ("tests/system", f"--ignore={PATIENT}") if (ROOT / "tests/system").is_dir() else ()
+    others = [f"--ignore={place}" for places in APART.values() for place in places]
+    yield Gate("unit: plugins", "unit", _pytest("plugins", *others))
+    for name, places in APART.items():
+        if present := [place for place in places if (ROOT / place).is_dir()]:
+            yield Gate(name, "unit", _pytest(*present))
+    yield Gate("unit: sdk", "unit", _pytest("sdk/tests"))
+    system = ("tests/system", *(f"--ignore={place}" for place in PATIENT)) if (ROOT / "tests/system").is_dir() else ()
     yield Gate("system", "system", (*PYTEST, "system", "core", "sdk", "plugins", *system))
 
 

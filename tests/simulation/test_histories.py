@@ -12,7 +12,7 @@ FIRST = 100_000
 MOST = 20_000
 LEAST = 1_000
 """On a machine that is busy with other gates."""
-SECONDS = 75
+SECONDS = 60
 
 
 def simulate(*options: str) -> subprocess.CompletedProcess[str]:
