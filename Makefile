@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 
 APT_TEST := acl apache2 ca-certificates curl e2fsprogs etcd-server fio gcc git iproute2 iputils-arping iputils-ping libc6-dev libnftables1 make monitoring-plugins-basic nftables procps python3-venv util-linux
-APT_BENCH := apache2-utils haproxy keepalived tcpdump wrk
+APT_BENCH := apache2-utils glusterfs-server haproxy keepalived postgresql tcpdump wrk
 
 PYTHON := .venv/bin/python
 MANIFESTS := constraints.txt pyproject.toml $(sort $(wildcard core/pyproject.toml sdk/pyproject.toml plugins/*/*/pyproject.toml))
@@ -41,9 +41,10 @@ demo: $(INSTALLED) ## Apache on three nodes, then on one of two, then PostgreSQL
 	PYTHONPATH=tests $(PYTHON) tests/demo/postgresql_mirror.py
 
 bench: APT_TEST += $(APT_BENCH)
-bench: $(INSTALLED) ## fail-over and load balancing beside other software, 35 min
+bench: $(INSTALLED) ## fail-over, load balancing and replication beside other software, 45 min
 	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/farm.py
 	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/failover.py
+	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/rfs.py
 
 soak: $(INSTALLED) ## ten minutes on a starved machine
 	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/soak.py
