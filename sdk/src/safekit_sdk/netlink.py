@@ -46,7 +46,8 @@ class Changes:
     async def wait(self, at_most_s: float) -> bool:
         """Until something has changed since the last wait, for `at_most_s` at the longest. False when nothing has."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), at_most_s)
+            async with asyncio.timeout(at_most_s):  # wait_for loses a cancellation in Python 3.11
+                await self._changed.wait()
             await asyncio.sleep(self._settle_s)
         changed = self._changed.is_set()
         self._changed.clear()

@@ -97,7 +97,8 @@ class FenceResource(Resource[FenceConfig], api=1):
                     return
         raise PeerError(
             f"{node} is not known to be off after {self.config.tries} tries: {self._told}",
-            hint="see that it is off, by hand if need be, and then `safekit prim --force` here",
+            hint="see that it is off, by hand if need be, and then "
+            f"`safekit module prim {self.context.module} --force` here",
         )
 
     def _refuse(self, node: str) -> None:

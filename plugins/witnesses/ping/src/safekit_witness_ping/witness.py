@@ -23,7 +23,7 @@ class PingConfig(WitnessConfig):
     All are asked at the same time; one that answers is enough."""
     timeout: Duration = Duration(1)
     """How long the hosts have to answer; three requests to each are spread over nine tenths of it."""
-    lease: Duration = Duration(3)
+    lease: Duration = Duration(4)
     """How long one answer counts. A node that reaches neither a host nor its peer stops the module within this time. At
     least twice `timeout`, so that one silent call costs nothing."""
 
