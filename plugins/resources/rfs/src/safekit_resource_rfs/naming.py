@@ -135,7 +135,7 @@ class Naming(Reading):
         parent = self._tree.directory(request.node_id)
         path = self._new_path(parent, name)
         self._require_alike(node, existing, path)
-        self._recording.touch_names([(node, parent)], parent, node.parent)
+        self._recording.touch_names([node], node.parent, parent)
         directory_fd = self._tree.open(parent)
         old_fd = self._tree.open(node.parent)
         os.link(node.name, name, src_dir_fd=old_fd, dst_dir_fd=directory_fd, follow_symlinks=False)
@@ -147,7 +147,10 @@ class Naming(Reading):
 
     def remove(self, request: Request, *, is_directory: bool) -> None:
         name = bytes(request.body[:-1])
-        parent, path, directory_fd = self._prepare(request, name)
+        parent = self._tree.directory(request.node_id)
+        path = self._new_path(parent, name)
+        self._recording.touch_removal(parent, name)
+        directory_fd = self._tree.open(parent)
         victim = self._pin(parent, name)
         try:
             (os.rmdir if is_directory else os.unlink)(name, dir_fd=directory_fd)
@@ -201,10 +204,10 @@ class Naming(Reading):
         self._require_alike(old.children.get(old_name), change.old, change.new)
         if flags & syscalls.RENAME_EXCHANGE:
             self._require_alike(new.children.get(new_name), change.new, change.old)
-        moved = [(old.children.get(old_name), new)]
+        moved = [old.children.get(old_name)]
         if flags & syscalls.RENAME_EXCHANGE:
-            moved.append((new.children.get(new_name), old))
-        self._recording.touch_names(moved, old, new)
+            moved.append(new.children.get(new_name))
+        self._recording.touch_names(moved, old, new, b"" if flags else new_name)
         victim = None if flags else self._pin(new, new_name)
         try:
             syscalls.rename(self._tree.open(old), old_name, self._tree.open(new), new_name, flags)

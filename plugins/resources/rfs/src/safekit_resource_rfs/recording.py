@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import stat
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from functools import partial
@@ -13,7 +14,7 @@ from typing import Final
 from safekit_resource_rfs import local, syscalls
 from safekit_resource_rfs.changes import MAX_PATH_BYTES, SLOTS, Bind, Change, Rename, SetAttributes, Unbind
 from safekit_resource_rfs.fuse.session import Request, Wait
-from safekit_resource_rfs.marks import WHOLE, ZONE_BYTES, Place
+from safekit_resource_rfs.marks import GONE, LOST, WHOLE, ZONE_BYTES, Place
 from safekit_resource_rfs.recorder import Recorder
 from safekit_resource_rfs.tree import Directory, Node, Tree
 
@@ -51,17 +52,41 @@ class Recording:
     def touch_entries(self, *directories: Directory) -> None:
         self.touch(*[self._place(directory) for directory in directories if not directory.is_excluded])
 
-    def touch_names(self, moved: Sequence[tuple[Node | None, Directory]], *directories: Directory) -> None:
-        """Before nodes get names in other directories: all of each is marked there."""
-        places = [self._place(directory) for directory in dict.fromkeys(directories) if not directory.is_excluded]
-        for node, target in moved:
+    def touch_removal(self, parent: Directory, name: bytes) -> None:
+        """Before a name goes."""
+        if not parent.is_excluded:
+            self.touch(self._place(parent), *self._places_of_loss(parent, name))
+
+    def touch_names(self, moved: Sequence[Node | None], old: Directory, new: Directory, lost: bytes = b"") -> None:
+        """Before nodes get names in other directories: all of each is marked in both. `lost`: a name in the new one
+        that may be replaced."""
+        both = [directory for directory in dict.fromkeys((old, new)) if not directory.is_excluded]
+        places = [self._place(directory) for directory in both]
+        for node in moved:
             if node is None or node.is_excluded:
                 continue
             if isinstance(node, Directory):
                 places.append(Place(self._handle(node), 0, WHOLE))
             else:
-                places.append(Place(self._handle(target), node.inode, WHOLE))
+                places += [Place(self._handle(directory), node.inode, WHOLE) for directory in both]
+        if lost and not new.is_excluded:
+            places += self._places_of_loss(new, lost)
         self.touch(*places)
+
+    def _places_of_loss(self, parent: Directory, name: bytes) -> list[Place]:
+        """What is marked when this name goes; nothing when there is none."""
+        node, parent_fd = parent.children.get(name), self._tree.open(parent)
+        if node is not None and node.is_excluded:
+            return []
+        if isinstance(node, Directory):
+            return [self._place(node)]
+        try:
+            status = local.status(parent_fd, name)
+        except FileNotFoundError:
+            return []
+        if stat.S_ISDIR(status.st_mode):
+            return [Place(syscalls.handle_of(parent_fd, name))]
+        return [Place(self._handle(parent), status.st_ino, LOST if status.st_nlink > 1 else GONE)]
 
     def touch_attributes(self, node: Node) -> None:
         """Those of the node itself: they stand in the directory that has it, the root's in the root."""

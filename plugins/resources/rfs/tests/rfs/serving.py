@@ -151,7 +151,7 @@ async def main(directory: str, second: str, kind: str, cache: str, exclude: str)
     mount = await Mount.open(Path(directory), notice, pool, is_writeback=is_writeback, exclusion=exclusion, **limits)
     server = Server(mount, recorder)
     if kind == "mirror":
-        recorder.marking = Marking(mount.root_fd)
+        recorder.marking = Marking(mount.root_fd, replica_fd)
     loop = asyncio.get_running_loop()
     lines = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
