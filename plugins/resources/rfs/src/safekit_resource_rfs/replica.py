@@ -41,6 +41,9 @@ from safekit_resource_rfs.survey import Survey
 __all__ = ["Aside", "Replica"]
 
 _PERMISSIONS: Final = 0o777
+_PUNCH: Final = 3
+"""Mode of fallocate(2): punch a hole, keep the size."""
+_ZEROS: Final = bytes(1 << 20)
 _SPECIAL: Final = frozenset({stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK})
 
 
@@ -73,8 +76,8 @@ class Replica(Survey):
 
     def apply(self, change: Change, *, keep_aside: bool = False) -> None:
         """Not for Sync and SyncDirectory. With `keep_aside` what it replaces is kept first."""
-        if keep_aside and self._aside:
-            self._aside.keep(self._beneath, change)
+        if keep_aside and self._aside and self._aside.keep(self._beneath, change):
+            return
         self._appliers[type(change)](change)
 
     def sync(self, change: Sync | SyncDirectory) -> Callable[[], None]:
@@ -137,7 +140,13 @@ class Replica(Survey):
         os.ftruncate(self._file(change.slot), change.size)
 
     def _allocate(self, change: Allocate) -> None:
-        local.allocate(self._file(change.slot), change.mode, change.offset, change.length)
+        fd = self._file(change.slot)
+        try:
+            local.allocate(fd, change.mode, change.offset, change.length)
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP or change.mode != _PUNCH:
+                raise
+            _write_zeros(fd, change.offset, min(change.offset + change.length, os.fstat(fd).st_size))
 
     # Names
 
@@ -222,6 +231,12 @@ def _own(place: tuple[int, bytes], change: MakeFile | MakeDirectory | MakeNode) 
     found = local.own(*place, mode, change.uid, change.gid)
     if stat.S_IMODE(found.st_mode) != mode:
         local.set_mode(*place, mode)
+
+
+def _write_zeros(fd: int, position: int, end: int) -> None:
+    """A hole, for a file system that cannot make one."""
+    while position < end:
+        position += os.pwrite(fd, _ZEROS[: end - position], position)
 
 
 def _remove_all(path: Path) -> None:

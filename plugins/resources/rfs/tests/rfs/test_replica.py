@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -204,6 +205,63 @@ def test_versions_are_kept_aside_before_they_are_replaced(replica: Replica, root
     assert os.getxattr(kept / "written", "user.x") == b"y"
     assert (kept / "d" / "hard").read_bytes().startswith(b"newold")
     assert stat.S_IMODE((root / ".safekit-rfs").stat().st_mode) == 0o700
+
+
+def test_a_directory_that_goes_is_kept_with_all_that_is_in_it(replica: Replica, root: Path) -> None:
+    (root / "d" / "e").mkdir(parents=True)
+    (root / "d" / "e" / "f").write_text("deep")
+    (root / "d" / "g").write_text("first")
+    replica.apply(changes.Remove(b"d/g", is_directory=False), keep_aside=True)
+    make(replica, b"d/g", b"second")
+    replica.apply(changes.Remove(b"d", is_directory=True), keep_aside=True)
+    assert not (root / "d").exists()
+    kept = root / ".safekit-rfs" / "aside" / "20260101T000000-abc"
+    assert {str(p.relative_to(kept)): p.read_text() for p in kept.rglob("*") if p.is_file()} == {
+        "d/e/f": "deep",
+        "d/g": "first",
+    }
+    with pytest.raises(FileNotFoundError):
+        replica.apply(changes.Remove(b"d", is_directory=True), keep_aside=True)
+
+
+@pytest.mark.parametrize("flags", [0, 2])
+def test_what_is_renamed_is_kept_under_its_old_name(replica: Replica, root: Path, flags: int) -> None:
+    (root / "a").write_text("a's")
+    (root / "b").write_text("b's")
+    (root / "d" / "e").mkdir(parents=True)
+    (root / "d" / "e" / "f").write_text("deep")
+    (root / "x").mkdir()
+    for change in (
+        changes.Rename(b"a", b"b", flags),
+        changes.Rename(b"d", b"x", flags),
+        changes.Bind(1, b"b"),
+        changes.Write(1, 0, b"new"),
+        changes.Bind(2, b"x/e/f"),
+        changes.Write(2, 0, b"new"),
+    ):
+        replica.apply(change, keep_aside=True)
+    kept = root / ".safekit-rfs" / "aside" / "20260101T000000-abc"
+    assert (kept / "a").read_text() == "a's"
+    assert (kept / "b").read_text() == "b's"
+    assert (kept / "d" / "e" / "f").read_text() == "deep"
+
+
+def test_a_hole_is_made_of_zeros_where_the_file_system_cannot_punch(tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "ramfs", "ramfs", str(tmp_path)], check=True)
+    try:
+        fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+        replica = Replica(fd)
+        make(replica, b"f", b"x" * 10_000)
+        replica.apply(changes.Allocate(1, 3, 1000, 2000))
+        replica.apply(changes.Allocate(1, 3, 9000, 1 << 40))
+        with pytest.raises(OSError) as caught:
+            replica.apply(changes.Allocate(1, 0, 0, 20_000))
+        assert caught.value.errno == errno.EOPNOTSUPP
+        replica.close()
+        os.close(fd)
+        assert (tmp_path / "f").read_bytes() == b"x" * 1000 + bytes(2000) + b"x" * 6000 + bytes(1000)
+    finally:
+        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
 
 
 def test_a_directory_is_listed_without_what_is_reserved(replica: Replica, root: Path) -> None:
