@@ -119,6 +119,18 @@ def test_after_a_swap_the_new_primary_acknowledges_nothing_before_it_is_heard_by
     assert any_mirror.paths["a"].writes == any_mirror.acknowledged
 
 
+def test_a_primary_that_is_about_to_stand_alone_is_not_swapped(any_mirror: Mirrored) -> None:
+    any_mirror.is_linked = False
+    while not any_mirror["a"].m.parting:
+        any_mirror.exchange(hosts=False)
+        any_mirror._obey("a")
+    any_mirror.command("a", Command.SWAP)
+    any_mirror.is_linked = True
+    any_mirror.settle(3 * LEASE_S)
+    assert any_mirror.states() == {"a": ("PRIM", "Ready"), "b": ("SECOND", "Ready")}
+    assert any_mirror["b"].report.up_to_date
+
+
 def test_the_witness_is_told_before_a_primary_stands_alone_from_a_silent_peer(mirror: Mirrored) -> None:
     mirror.parted.add("b")
     mirror.third.cut.add("a")

@@ -99,6 +99,8 @@ def swap_obstacle(turn: Turn) -> str:
     """Why roles cannot be swapped now; empty when they can."""
     if turn.m.spec.kind is not Kind.MIRROR:
         return f"a {turn.m.spec.kind} has no roles"
+    if turn.m.parting:
+        return f"it is about to stand alone: {turn.m.parting}"
     if turn.m.state is not PRIM or turn.m.readiness is not Readiness.READY:
         return f"this node is {turn.m.state} {turn.m.readiness}, not PRIM Ready"
     return receiver_obstacle(turn)

@@ -45,7 +45,7 @@ def is_due(module: Module, now_s: float) -> bool:
 def ended(turn: Turn, event: PipelineFinished) -> None:
     peer = turn.peer.node
     if event.ok:
-        turn.set(fenced=not turn.peer.alive)
+        turn.set(fenced=True, fence_s=turn.now_s)
         turn.be(turn.m.state, Readiness.READY, f"{peer} is fenced", ROW, severity="warning")
         return
     turn.set(fence_s=turn.now_s + AGAIN_S)
@@ -60,6 +60,7 @@ def ended(turn: Turn, event: PipelineFinished) -> None:
 
 
 def forget(turn: Turn) -> None:
-    """A node that is heard again runs."""
-    if turn.peer.alive:
+    """A node that is heard again runs; one that was heard until it was fenced does not."""
+    heard_s = turn.now_s - turn.peer.silent_s
+    if turn.peer.alive and (not turn.m.fenced or heard_s > turn.m.fence_s):
         turn.set(fenced=False, fence_s=0.0)

@@ -265,7 +265,7 @@ class Turn:
         before = self.m.state
         if row.takes:
             self._take(row)
-        elif row.after is ModuleState.SECOND:
+        elif row.name == "become-second":
             self.set(stood_alone=0, was_primary=False)
         number = self.m.runs + 1
         bound_s = self.m.spec.start_bound_s + self.m.spec.stop_bound_s
