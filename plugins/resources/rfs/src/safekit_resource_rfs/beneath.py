@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
+import stat
 from pathlib import Path
 from typing import Final
 
 from safekit_resource_rfs import local, syscalls
 from safekit_resource_rfs.changes import MAX_NAME_BYTES, MAX_PATH_BYTES
 
+_GONE: Final = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ELOOP))
 _MAX_DIRECTORIES: Final = 256
 """Descriptors kept open."""
 
@@ -72,16 +73,16 @@ class Beneath:
 
 
 def open_regular(root_fd: int, path: bytes, flags: int) -> int:
-    """OSError EINVAL when it is no regular file. From any thread."""
+    """OSError EINVAL when it is no regular file; nothing else is opened, as opening a device may do something. From any
+    thread."""
     components(path)
-    fd = syscalls.open_beneath(root_fd, path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    place = syscalls.open_beneath(root_fd, path, os.O_PATH | os.O_NOFOLLOW)
     try:
-        os.lseek(fd, 0, os.SEEK_DATA)
-    except OSError as error:
-        if error.errno != errno.ENXIO:
-            os.close(fd)
-            raise OSError(errno.EINVAL, "not a regular file", path) from None
-    return fd
+        if not stat.S_ISREG(os.fstat(place).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        return os.open(f"/proc/self/fd/{place}", flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    finally:
+        os.close(place)
 
 
 def handle_of(root_fd: int, path: bytes) -> bytes:
@@ -95,8 +96,9 @@ def handle_of(root_fd: int, path: bytes) -> bytes:
 
 
 def path_of(root_fd: int, handle: bytes) -> bytes | None:
-    """Where the directory with this handle is now; None: nowhere beneath the root. From any thread."""
-    with suppress(OSError):
+    """Where the directory with this handle is now; None: nowhere beneath the root. OSError when that cannot be told.
+    From any thread."""
+    try:
         fd = syscalls.open_handle(root_fd, handle, os.O_PATH)
         try:
             found = os.fsencode(Path(f"/proc/self/fd/{fd}").readlink())
@@ -104,6 +106,9 @@ def path_of(root_fd: int, handle: bytes) -> bytes | None:
             os.close(fd)
         root = os.fsencode(Path(f"/proc/self/fd/{root_fd}").readlink())
         path = found[len(root) :].lstrip(b"/")
-        if found.startswith(root) and handle_of(root_fd, path) == handle:
-            return path
-    return None
+        is_there = found.startswith(root) and handle_of(root_fd, path) == handle
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
+        return None
+    return path if is_there else None

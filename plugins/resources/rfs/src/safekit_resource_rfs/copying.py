@@ -109,6 +109,7 @@ class FileCopy(Job):
     def _begin(self, here: Entry) -> None:
         path = join(self.node.path, self.name)
         stream = self._desk.stream
+        self._size = here.size  # it may have grown since it was listed
         if self._there is None:
             bind: Change = MakeFile(path, self.slot, here.mode & PERMISSIONS, here.uid, here.gid)
         else:

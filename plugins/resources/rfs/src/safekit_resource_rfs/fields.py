@@ -24,6 +24,11 @@ def refuse(what: str) -> NoReturn:
     )
 
 
+def time_of(nanoseconds: int) -> int:
+    """A time after the year 2262 or before 1677 is sent as that: the fields have no room for more."""
+    return min(max(nanoseconds, -(1 << 63)), (1 << 63) - 1)
+
+
 class Reader:
     """Of one frame. Every method raises PeerError for what may not be there."""
 
@@ -155,6 +160,7 @@ class Writer:
         self.parts.append(_U64.pack(value))
 
     def i64(self, value: int) -> None:
+        value = time_of(value)
         self.parts.append(_I64.pack(value))
 
     def blob(self, value: bytes) -> None:

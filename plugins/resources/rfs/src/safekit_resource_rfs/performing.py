@@ -224,7 +224,7 @@ class Performer:
         def then(found: list[Any] | None, failure: OSError | None) -> None:
             if failure:
                 self._tell(effects.Report("disk", f"the marks cannot be looked up: {failure}"))
-            self._base.marks_resolved(effect.number, found or [])
+            self._base.marks_resolved(effect.number, found)
 
         self.later(self._means.reading, work, then)
 

@@ -133,15 +133,17 @@ class Receiver(Following):
         everything = begin.resume is Resume.FULL or self._log.marks.everything
         self._effects.append(ResolveMarks(number, everything))
 
-    def marks_resolved(self, number: int, directories: Sequence[Marked]) -> None:
+    def marks_resolved(self, number: int, directories: Sequence[Marked] | None) -> None:
+        """None: they could not be looked up; everything is compared."""
         if self._resolving is None or self._resolving[0] != number:
             return
         turn, self._resolving = self._resolving[1], None
         self._blocks -= 1
         if turn != self._turn:
             return
-        pages = [tuple(directories[at : at + MARKED_A_PAGE]) for at in range(0, len(directories), MARKED_A_PAGE)]
-        everything = self._log.marks.everything
+        found = directories or ()
+        pages = [tuple(found[at : at + MARKED_A_PAGE]) for at in range(0, len(found), MARKED_A_PAGE)]
+        everything = self._log.marks.everything or directories is None
         for page in pages:
             self._send(MarksPage(page, False))
         self._send(MarksPage((), True, everything))

@@ -23,6 +23,8 @@ TIMES_DELAY_S: Final = 0.1
 _MAX_SEARCHES: Final = 3
 _MAX_ROUNDS: Final = 100
 _MAX_ZONES: Final = 64
+_LAST_ZONE: Final = (1 << 31) - 1
+"""Further zones have no number in the log."""
 """Of one modification that are marked one by one."""
 
 
@@ -100,7 +102,7 @@ class Recording:
             return
         handle = self._handle(node.parent)
         first, last = offset // ZONE_BYTES, (offset + max(length, 1) - 1) // ZONE_BYTES
-        if length < 0 or last - first >= _MAX_ZONES:
+        if length < 0 or last - first >= _MAX_ZONES or last > _LAST_ZONE:
             self.touch(Place(handle, node.inode, WHOLE))
         elif first == last:
             self.touch(Place(handle, node.inode, first))

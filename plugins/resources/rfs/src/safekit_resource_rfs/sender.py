@@ -277,9 +277,13 @@ class Sender(Checkpointing):
 
         resync.ask_here(partial(HandleHere, path=directory), handled)
 
-    def marks_resolved(self, number: int, directories: Sequence[Marked]) -> None:
+    def marks_resolved(self, number: int, directories: Sequence[Marked] | None) -> None:
+        """None: they could not be looked up; everything is compared."""
         if self._resync is not None and number == self._resolving:
-            self._resync.mark(directories, here=True)
+            if directories is None:
+                self._resync.add_everything()
+            else:
+                self._resync.mark(directories, here=True)
             self._marked("here")
             self._go_on()
 

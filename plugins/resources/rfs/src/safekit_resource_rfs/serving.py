@@ -263,7 +263,7 @@ class DataPath:
     def _parted(self, reason: str) -> None:
         if reason:
             _LOG.warning("disconnected: %s", reason)
-        if self.secondary:
+        if self.secondary and self.link is None:
             self.dialer.released()
         self.changed()
 

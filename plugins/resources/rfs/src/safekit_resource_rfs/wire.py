@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 from safekit_resource_rfs import messages
 from safekit_resource_rfs.changes import MAX_DATA_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES, Entry, Write
 from safekit_resource_rfs.encoding import read_change, write_change
-from safekit_resource_rfs.fields import Reader, Writer, refuse
+from safekit_resource_rfs.fields import Reader, Writer, refuse, time_of
 from safekit_resource_rfs.generations import MAX_ANCESTORS, Durable, Generation
 from safekit_resource_rfs.messages import Message
 
@@ -66,7 +66,7 @@ def _read_entry(read: Reader) -> Entry:
 
 def _write_entry(write: Writer, entry: Entry) -> None:
     write.blob(entry.name)
-    times = (entry.mtime_ns, entry.ctime_ns)
+    times = (time_of(entry.mtime_ns), time_of(entry.ctime_ns))
     rest = (entry.device, entry.links, entry.inode, entry.blocks, entry.born_ns)
     write.parts.append(_ENTRY.pack(entry.mode, entry.uid, entry.gid, entry.size, *times, *rest))
     write.blob(entry.target)
@@ -112,6 +112,11 @@ def _write_many(item: Callable[[Writer, Any], None]) -> Callable[[Writer, Any], 
     return write_items
 
 
+def _summed(length: int) -> int:
+    most = messages.BLOCK_BYTES * messages.MAX_BLOCKS
+    return length if length <= most else refuse(f"checksums of {length} bytes; {most} are the most")
+
+
 _Field = tuple[Callable[[Reader], Any], Callable[[Writer, Any], None]]
 _BOOL: Final[_Field] = (Reader.flag, Writer.u8)
 _U32: Final[_Field] = (Reader.u32, Writer.u32)
@@ -120,6 +125,7 @@ _ID: Final[_Field] = (Reader.hex_id, Writer.text)
 _PATH: Final[_Field] = (Reader.path, Writer.blob)
 _NAME: Final[_Field] = (Reader.name, Writer.blob)
 _OFFSET: Final[_Field] = (Reader.offset, Writer.u64)
+_SUMMED: Final[_Field] = (lambda read: _summed(read.u64()), Writer.u64)
 _TEXT: Final[_Field] = (lambda read: read.text(MAX_TEXT_BYTES), lambda write, value: write.blob(_shortened(value)))
 _DURABLE: Final[_Field] = (_read_durable, _write_durable)
 _GENERATION: Final[_Field] = (_read_generation, _write_generation)
@@ -134,7 +140,7 @@ _LAYOUTS: Final[dict[type, tuple[int, tuple[_Field, ...]]]] = {
     messages.PrimaryHello: (1, (_U32, _ID, _DURABLE)),
     messages.Begin: (2, (_RESUME, _U64, _BOOL)),
     messages.List: (4, (_U64, _PATH, _NAME, _list_of(messages.MAX_NAMES, Reader.name, Writer.blob))),
-    messages.Checksum: (5, (_U64, _PATH, _OFFSET, _OFFSET)),
+    messages.Checksum: (5, (_U64, _PATH, _OFFSET, _SUMMED)),
     messages.ListXattrs: (6, (_U64, _PATH)),
     messages.Checkpoint: (7, (_U64,)),
     messages.Cleared: (8, (_U64,)),
