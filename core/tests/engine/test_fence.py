@@ -74,7 +74,9 @@ def test_a_node_that_is_heard_again_is_fenced_anew_when_it_is_lost_anew() -> Non
     bench.hear(SAYS_PRIM)
     bench.finish()
     assert bench.shown == (SECOND, READY)
-    bench.pass_time(0.2)
+    assert bench.m.fenced
+    bench.pass_time(0.1)
+    bench.hear(SAYS_PRIM)
     assert not bench.m.fenced
     lost(bench)
     assert fencing(bench)
