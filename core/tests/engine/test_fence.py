@@ -77,7 +77,6 @@ def test_a_node_that_is_heard_again_is_fenced_anew_when_it_is_lost_anew() -> Non
     assert bench.m.fenced
     bench.pass_time(0.1)
     bench.hear(SAYS_PRIM)
-    assert not bench.m.fenced
     lost(bench)
     assert fencing(bench)
 

@@ -139,7 +139,7 @@ def _prim(turn: Turn, force: bool, by: str) -> None:
     if m.spec.kind is not Kind.MIRROR:
         refuse(turn, "prim", f"a {m.spec.kind} has no roles", "`safekit module start`")
     elif force and m.spec.fences and m.state in {PRIM, SECOND} and not turn.peer.alive:
-        turn.set(fenced=True)
+        turn.set(fenced=True, fence_s=turn.now_s)
         turn.say(f"prim: the operator answers for it that {turn.peer.node} is off", "prim", by=by, severity="warning")
     elif m.state in {ALONE, PRIM}:
         turn.set(desired=True, leaving=False)

@@ -129,7 +129,7 @@ def _is_agreed(turn: Turn) -> bool:
         return True
     if witness is not None and witness.exclusive:
         return m.right.epoch >= m.stood_alone
-    return m.fenced if m.spec.fences and turn.peer.node else _is_not_waited_for(turn)
+    return fence.is_done(turn) if m.spec.fences and turn.peer.node else _is_not_waited_for(turn)
 
 
 def _is_not_waited_for(turn: Turn) -> bool:

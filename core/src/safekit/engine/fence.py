@@ -7,6 +7,7 @@ between them was cut: the secondary begins `YIELD_S` later, and is off by then.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from safekit.engine import right
@@ -23,7 +24,7 @@ ROW: Final = "fence"
 def is_first(turn: Turn) -> bool:
     """True while the peer has to be fenced before anything else: that is begun, or under way, or tried again later."""
     failed_with_lease = turn.m.fence_s > 0 and right.is_exclusive(turn) and right.has(turn)
-    if not turn.m.spec.fences or turn.m.fenced or failed_with_lease:
+    if not turn.m.spec.fences or is_done(turn) or failed_with_lease:
         return False
     if turn.now_s >= turn.m.fence_s:
         turn.begin(ROW, f"{turn.peer.node} is silent: it is fenced, so that it runs nothing", severity="warning")
@@ -59,8 +60,12 @@ def ended(turn: Turn, event: PipelineFinished) -> None:
     )
 
 
+def is_done(turn: Turn) -> bool:
+    """Fenced, and not heard since: a node that is heard later runs."""
+    heard_s = turn.now_s - turn.peer.silent_s if turn.peer.report is not None else -math.inf
+    return turn.m.fenced and heard_s <= turn.m.fence_s
+
+
 def forget(turn: Turn) -> None:
-    """A node that is heard again runs; one that was heard until it was fenced does not."""
-    heard_s = turn.now_s - turn.peer.silent_s
-    if turn.peer.alive and (not turn.m.fenced or heard_s > turn.m.fence_s):
+    if turn.m.fenced != is_done(turn) or (turn.peer.alive and turn.m.fence_s and not turn.m.fenced):
         turn.set(fenced=False, fence_s=0.0)
