@@ -28,6 +28,7 @@ LATE = {
     "stands alone unasked": 570,
     "ignores the epoch of its lease": 600,
     "forgets with its process that something ran": 180,
+    "does not say after which epoch it asks": 1750,
 }
 """What needs several rare events at once: histories before these do not find it, which would take half a minute."""
 
