@@ -49,7 +49,8 @@ class Checkpointing(Holding):
     def _leave(self) -> None:
         if self._role is not Role.LEAVING:
             return
-        if self._link is Link.STREAM and not (self._window.is_empty and self._checkpoint is None):
+        is_calm = self._window.is_empty and (self._checkpoint is None or self.is_broken)
+        if self._link is Link.STREAM and not is_calm:
             return
         marks = self._log.marks
         if self._link is Link.STREAM and (marks.count or marks.everything) and self.checkpoint():
@@ -86,7 +87,7 @@ class Checkpointing(Holding):
 
     def checkpoint(self) -> bool:
         """Begin one now, where it is possible; by itself it does so every checkpoint_s."""
-        if self._link is not Link.STREAM or self._checkpoint is not None or self._log.is_clearing:
+        if self.is_broken or self._link is not Link.STREAM or self._checkpoint is not None or self._log.is_clearing:
             return False
         self._checkpoint_s = self._now_s
         self.record_times()

@@ -73,6 +73,9 @@ class Filesystem(Naming):
     def flush_times(self) -> None:
         self._recording.flush_times()
 
+    def record_times(self) -> None:
+        self._recording.record_times()
+
     async def settle_times(self) -> None:
         """Record the times of modification that are still due."""
         await self._recording.settle_times()

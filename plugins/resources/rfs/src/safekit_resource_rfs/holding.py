@@ -47,6 +47,8 @@ class Holding:
         """To be answered when the secondary's disk has everything."""
         self._barrier: int | None = None
         """Number of the checkpoint that answers them; None: Paired does."""
+        self.is_broken = False
+        """Something that has to be durable could not be written: until the role ends nothing is modified."""
         self._has_waiting = False
         self._resync: Resync | None = None
         self._aside = False
@@ -97,6 +99,8 @@ class Holding:
 
     def touch(self, places: Iterable[Place], now_ns: int) -> Gate:
         """Before a modification. `now_ns`: the wall clock."""
+        if self.is_broken:
+            return Gate.FAILED
         if self._role is not Role.PRIMARY:
             return Gate.REFUSED if self._role is Role.LEAVING or not self._state.is_busy else self._wait()
         places = tuple(places)

@@ -258,6 +258,13 @@ class Marks:
         self._writing = ()
         self._writing_places = set()
 
+    def abort_append(self) -> None:
+        """It could not be written; it is wanted still."""
+        self._wanted = dict.fromkeys((*self._writing, *self._wanted))
+        self._wanted_places |= self._writing_places
+        self._writing = ()
+        self._writing_places = set()
+
     def begin_checkpoint(self) -> None:
         self.old.merge(self.new)
         self.new = Layer()

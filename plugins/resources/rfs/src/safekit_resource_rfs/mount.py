@@ -130,6 +130,11 @@ class Mount:
         if self._filesystem:
             self._filesystem.flush_times()
 
+    def record_times(self) -> None:
+        """Those that are due, at once: before the marks of what they are of are cleared."""
+        if self._filesystem:
+            self._filesystem.record_times()
+
     @property
     def nodes(self) -> int:
         """How many files the kernel knows, for which memory is used."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import stat
@@ -40,8 +41,8 @@ class Recording:
         self._free = list(range(SLOTS - 1, 0, -1))
         self._dirty: dict[Node, None] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._waiting: set[asyncio.Future[None]] = set()
-        """For marks of times that are due."""
+        self._waiting: dict[asyncio.Future[None], Node] = {}
+        """Nodes with times that are due, by what their marks are waited for with."""
 
     # Before
 
@@ -225,6 +226,15 @@ class Recording:
         for node in list(self._dirty):
             self.flush_time(node)
 
+    def record_times(self) -> None:
+        """All that are due, without marking anything: what they are of is marked still."""
+        for node in dict.fromkeys((*self._waiting.values(), *self._dirty)):
+            self.settle_time(node)
+            with contextlib.suppress(OSError):
+                self._note_time(node)
+            if self._tree.is_unused(node):
+                self.drop(node)
+
     async def settle_times(self) -> None:
         """All that are due are recorded then, or refused."""
         for _ in range(_MAX_ROUNDS):
@@ -247,7 +257,7 @@ class Recording:
             self._record_time(node)
         except Wait as wait:
             future = asyncio.ensure_future(wait.awaitable)
-            self._waiting.add(future)
+            self._waiting[future] = node
             future.add_done_callback(partial(self._again, node))
         except OSError:
             pass  # the replication is broken off; the marks lead to the difference
@@ -255,15 +265,19 @@ class Recording:
             self.drop(node)
 
     def _again(self, node: Node, waited: asyncio.Future[None]) -> None:
-        self._waiting.discard(waited)
+        self._waiting.pop(waited, None)
         if not waited.cancelled() and waited.exception() is None and node.id in self._tree.nodes:
             self.defer_times(node)
 
     def _record_time(self, node: Node) -> None:
+        if node.parent is not None or node is self._tree.root:
+            self.touch_attributes(node)
+        self._note_time(node)
+
+    def _note_time(self, node: Node) -> None:
         path = self._tree.path(node)
         if path is None or len(path) > MAX_PATH_BYTES or node.is_excluded:
             return
-        self.touch_attributes(node)
         self.note(SetAttributes(path, mtime_ns=self.status(node).st_mtime_ns))
 
     # Nodes

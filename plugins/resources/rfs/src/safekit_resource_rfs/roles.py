@@ -64,6 +64,9 @@ class Primary:
             report=report,
             parted=parted,
         )
+        self.sender.record_times = self._record_times
+        self._is_stepping = False
+        """The sender is amidst a step: what it wants is performed after that."""
         self._mount = mount
         self._here = means.here
         self._bytes_per_s = limits.resync_bytes_per_s
@@ -88,6 +91,11 @@ class Primary:
         self.sender.stand_alone(epoch, uuid.uuid4().hex)
         self.performer.act()
         await self.performer.quiet()
+        if self.sender.is_broken:
+            raise ConfigError(
+                "this node cannot stand alone: what has to be durable for that could not be written",
+                hint="see `safekit rfs status`; mend the disk of the state directory, then restart the module here",
+            )
 
     def pair(self) -> None:
         self.sender.pair()
@@ -135,14 +143,24 @@ class Primary:
             return None
         if gate is Gate.REFUSED:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        if gate is Gate.FAILED:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         waiting = self.performer.wait()
         self.performer.act()
         return waiting
 
     def record(self, change: Change, answer: Callable[[], None] | None) -> bool:
         may_answer = self.sender.record(change, answer)
-        self.performer.act()
+        if not self._is_stepping:
+            self.performer.act()
         return may_answer
+
+    def _record_times(self) -> None:
+        self._is_stepping = True
+        try:
+            self._mount.record_times()
+        finally:
+            self._is_stepping = False
 
     def synced(self, change: Sync | SyncDirectory) -> Awaitable[None]:
         future: asyncio.Future[None] = self._loop.create_future()

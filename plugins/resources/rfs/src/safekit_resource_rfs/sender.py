@@ -355,7 +355,11 @@ class Sender(Checkpointing):
         self._go_on()
 
     def store_failed(self, text: str) -> None:
-        """Nothing that needed it goes on."""
+        """Nothing that needed it goes on, and nothing is modified any more: what is not marked must not be."""
+        self.is_broken = True
+        self._log.marks.abort_append()
+        self._wake()
+        self._leave()
         self.emit(Report("disk", f"what has to be durable could not be written: {text}"))
 
     def marks_stored(self, number: int) -> None:

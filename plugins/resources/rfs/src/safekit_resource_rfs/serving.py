@@ -158,8 +158,8 @@ class DataPath:
         primary = self.primary
         if self._verifying:
             self._verifying.cancel()
-        if not force and self.config.mode == "writeback":
-            await self._flush_kernel()
+        if not force:
+            await self._settle()
         self._demoted.clear()
         primary.end()
         if primary.performer.link:
@@ -172,17 +172,18 @@ class DataPath:
         self._dial()
         self.changed()
 
-    async def _flush_kernel(self) -> None:
-        """What the kernel's cache holds of the mount."""
-
-        def flush() -> None:
-            descriptor = os.open(self.config.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                sync_filesystem(descriptor)
-            finally:
-                os.close(descriptor)
-
-        await asyncio.wait_for(asyncio.to_thread(flush), SETTLE_S)
+    async def _settle(self) -> None:
+        """What the kernel's cache holds of the mount, and times of modification. A primary that holds its
+        acknowledgements may never get to it; it can be demoted all the same, unless data would be lost."""
+        try:
+            await asyncio.wait_for(self.mount.settle(), SETTLE_S)
+        except (OSError, TimeoutError) as error:
+            if self.config.mode == "writeback":
+                raise ConfigError(
+                    f"what programs wrote to {self.config.directory} could not be replicated: {error!r}",
+                    hint="see `safekit rfs status`; by force it is given up",
+                ) from None
+            _LOG.warning("not everything that the kernel holds is written: %r", error)
 
     async def stand_alone(self, epoch: int) -> None:
         if self.primary is None:

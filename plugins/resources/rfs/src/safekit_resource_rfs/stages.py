@@ -37,6 +37,8 @@ class Gate(Enum):
     """Ask again after the effect Wake."""
     REFUSED = "refused"
     """EROFS: it is not primary, or not any more."""
+    FAILED = "failed"
+    """EIO: what has to be durable before a modification cannot be written."""
 
 
 @unique

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import resource
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from safekit_resource_rfs.storage import Storage
+
+from safekit_sdk import ConfigError
 
 from .cluster import Node, introduce, mirrored, two_nodes
 from .test_pair import compared, equal, handed_over, work
@@ -64,6 +67,28 @@ async def test_a_full_disk_of_the_secondary_makes_it_out_of_date_and_costs_the_p
             await one.pair(2)
             await two.becomes(up_to_date=True, epoch=2)
             await equal(one, two)
+
+
+async def test_a_primary_that_cannot_write_its_marks_modifies_nothing_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "1" / "data" / "old").mkdir(parents=True)
+    async with two_nodes(tmp_path) as (one, two):
+        await mirrored(one, two)
+        for pid in one.pids:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        for path in ("old/new", "new"):
+            with pytest.raises(OSError) as failed:
+                await asyncio.to_thread((one.directory / path).mkdir)
+            assert failed.value.errno == errno.EIO
+        assert "durable" in (await one.status())["failure"]
+        async for verdict in one.resource().watch():
+            assert verdict.health == "down"
+            break
+        with pytest.raises(ConfigError, match="stand alone"):
+            await one.stand_alone(2)
+        await one.kill()
+        await two.promote(2)
+        assert [path.name for path in two.directory.iterdir()] == ["old"]
+        assert list((two.directory / "old").iterdir()) == []
 
 
 @pytest.mark.parametrize("mode", ["ordered", "writeback"])

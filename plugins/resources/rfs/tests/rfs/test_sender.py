@@ -346,3 +346,33 @@ def test_a_clean_stop_waits_for_the_secondary_and_ends_with_a_checkpoint() -> No
     desk.hear(messages.Stable(desk.take(messages.Checkpoint)[0].number))
     assert "demoted" in desk.events
     assert desk.answered == ["a"]
+
+
+def test_nothing_is_modified_after_a_mark_could_not_be_written() -> None:
+    desk = paired()
+    desk.sender.touch((PLACE,), 1)
+    appended = [effect for effect in desk.sender.drain() if isinstance(effect, effects.AppendMarks)]
+    assert len(appended) == 1
+    desk.sender.store_failed("no space")
+    desk.run()
+    assert "disk" in desk.events
+    assert desk.sender.touch((PLACE,), 2) is Gate.FAILED
+    assert desk.sender.touch((), 2) is Gate.FAILED
+    assert not desk.sender.marks.new.holds(PLACE)
+    desk.sender.demote()
+    desk.run()
+    assert state_of(desk) is State.IDLE
+    assert desk.sender.marks.begin_append()
+
+
+def test_times_are_recorded_before_the_marks_of_what_they_are_of_are_cleared() -> None:
+    desk = paired()
+
+    def record_times() -> None:
+        desk.sender.record(CHANGE, None)
+
+    desk.sender.record_times = record_times
+    desk.sent.clear()
+    assert desk.sender.checkpoint()
+    desk.run()
+    assert [type(message) for message in desk.sent] == [messages.Numbered, messages.Checkpoint]
