@@ -14,7 +14,7 @@ MANIFESTS := constraints.txt pyproject.toml $(sort $(wildcard core/pyproject.tom
 PACKAGES := $(patsubst %/pyproject.toml,%,$(filter-out pyproject.toml constraints.txt,$(MANIFESTS)))
 INSTALLED := build/stamps/$(shell { pwd; cat $(MANIFESTS); } | sha256sum | cut -c1-20)
 
-.PHONY: help test lint repo unit system demo bench soak proof sim docs wheels bump constraints apt clean
+.PHONY: help test lint repo unit system long demo bench soak proof sim docs wheels bump constraints apt clean
 
 help: ## this list
 	sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -33,6 +33,9 @@ unit: $(INSTALLED) ## tests of core, SDK and plugins
 
 system: $(INSTALLED) ## real nodes in network namespaces
 	$(PYTHON) tests/repo/gates.py system
+
+long: $(INSTALLED) ## more seeds, more broken engines, more programs than CI has time for
+	$(PYTHON) tests/repo/gates.py long
 
 demo: APT_TEST += postgresql
 demo: $(INSTALLED) ## Apache on three nodes, then on one of two, then PostgreSQL with replicated data, and crashes

@@ -25,6 +25,8 @@ ABREAST = {"unit": 3}
 """How many gates of a group run at a time, where it is not one."""
 GATE_S = 1200.0
 """No gate may take longer; it is killed with all that it started."""
+LONG = "long"
+"""The group that runs only when it is asked for."""
 PYTEST = ("-m", "pytest", "-q", "--continue-on-collection-errors", "-m")
 COUNTS = re.compile(r"(\d+) (passed|failed|errors?)\b")
 SUMMARY = re.compile(r"^(=+ )?(\d+ (passed|failed|error).* in [0-9.]+s)", re.MULTILINE)
@@ -77,7 +79,7 @@ def gates() -> Iterator[Gate]:
     yield Gate("imports", "lint", ("tests/repo/contracts.py",))
     yield Gate("repository", "repo", _pytest("tests/repo"))
     yield Gate("docs", "docs", ("-m", "mkdocs", "build", "--strict", "-f", "docs/site/mkdocs.yml"))
-    yield Gate("patient nodes", "unit", (*PYTEST, "system", *PATIENT))
+    yield Gate("patient nodes", "unit", (*PYTEST, "system and not long", *PATIENT))
     yield Gate("unit: core", "unit", _pytest("core/tests"))
     yield Gate("simulation", "unit", _pytest("tests/simulation"))
     others = [f"--ignore={place}" for places in APART.values() for place in places]
@@ -87,11 +89,12 @@ def gates() -> Iterator[Gate]:
             yield Gate(name, "unit", _pytest(*present))
     yield Gate("unit: sdk", "unit", _pytest("sdk/tests"))
     system = ("tests/system", *(f"--ignore={place}" for place in PATIENT)) if (ROOT / "tests/system").is_dir() else ()
-    yield Gate("system", "system", (*PYTEST, "system", "core", "sdk", "plugins", *system))
+    yield Gate("system", "system", (*PYTEST, "system and not long", "core", "sdk", "plugins", *system))
+    yield Gate("long", LONG, (*PYTEST, "long", "core", "plugins", "tests/simulation"))
 
 
 def _pytest(*places: str) -> tuple[str, ...]:
-    return (*PYTEST, "not system", *places)
+    return (*PYTEST, "not system and not long", *places)
 
 
 def run(gate: Gate) -> Result:
@@ -123,13 +126,14 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("groups", nargs="*", help="lint, repo, docs, unit, system; all of them when none is named")
+    groups = "lint, repo, docs, unit, system, long; all but the last when none is named"
+    parser.add_argument("groups", nargs="*", help=groups)
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first gate that fails")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     begun_s = time.monotonic()
     passed = failed = 0
-    wanted = [gate for gate in gates() if not asked.groups or gate.group in asked.groups]
+    wanted = [gate for gate in gates() if gate.group in asked.groups or not (asked.groups or gate.group == LONG)]
     for group, members in itertools.groupby(wanted, key=lambda gate: gate.group):
         for result in _run_group(list(members), ABREAST.get(group, 1), keep_going=asked.keep_going):
             passed += result.count("passed")

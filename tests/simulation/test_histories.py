@@ -12,7 +12,7 @@ FIRST = 100_000
 MOST = 20_000
 LEAST = 200
 """On a machine that is busy with other gates."""
-SECONDS = 60
+SECONDS = 40
 
 
 def simulate(*options: str) -> subprocess.CompletedProcess[str]:

@@ -286,6 +286,7 @@ def test_a_broken_right_to_run_is_caught(name: str, monkeypatch: pytest.MonkeyPa
     raise AssertionError(f"an engine that {name} passes {3 * SEEDS} histories")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", list(MUTANTS))
 def test_a_broken_engine_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     MUTANTS[name](monkeypatch)

@@ -18,7 +18,7 @@ import pytest
 from .exerciser import Exerciser
 from .mounts import Served, compare, served
 
-CACHES = ("through", "writeback")
+CACHES = ("through", pytest.param("writeback", marks=pytest.mark.long))
 
 
 @pytest.fixture(params=CACHES)

@@ -15,6 +15,7 @@ from .mutants_model import VARIANTS
 
 CHUNK = 250
 MAX_SEEDS = 400
+SHORT, MANY = 1000, 6000
 """Within which each broken variant has to be found."""
 FOUND = (
     56,
@@ -45,8 +46,15 @@ FOUND = (
 """Seeds that found something once."""
 
 
-@pytest.mark.parametrize("first", range(0, 3000, CHUNK))
+@pytest.mark.parametrize("first", range(0, SHORT, CHUNK))
 def test_nothing_acknowledged_is_lost_and_both_nodes_end_equal(first: int) -> None:
+    for seed in range(first, first + CHUNK):
+        run_seed(seed)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("first", range(SHORT, MANY, CHUNK))
+def test_many_more_seeds(first: int) -> None:
     for seed in range(first, first + CHUNK):
         run_seed(seed)
 
