@@ -241,6 +241,7 @@ def main() -> int:
         place.chmod(0o755)  # PostgreSQL is another user
         if set(asked.only) - {RESYNC}:
             found, failures = compare(place, asked)
+            figures.write("rfs", found)
         if RESYNC in asked.only:
             found += rfs_resync.measure(place / RESYNC, asked.gigabytes, asked.small_files)
     print(f"\n{table(found)}\n\n{judge(found)}\n\nwritten to {figures.write('rfs', found)}")

@@ -123,7 +123,7 @@ async def until(
     while not wanted(found := await look()):
         if time.monotonic() > end_s:
             raise TimeoutError(f"not within {PATIENCE_S:g} s: {found}")
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.02)
     return found
 
 
