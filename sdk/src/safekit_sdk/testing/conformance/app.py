@@ -16,7 +16,9 @@ from safekit_sdk.testing.conformance.resource import ResourceConformance
 from safekit_sdk.testing.context import RecordingContext
 from safekit_sdk.units import Ident
 
-_RULE = re.compile(r"\s*[A-Za-z0-9_.:-]+\s*:\s*if\s*\(.+\)\s*(for\s+[0-9.]+[a-z]*\s+)?then\s+(restart|stopstart|stop|wait|swap)\s*;?\s*")
+_RULE = re.compile(
+    r"\s*[A-Za-z0-9_.:-]+\s*:\s*if\s*\(.+\)\s*(for\s+[0-9.]+[a-z]*\s+)?then\s+(restart|stopstart|stop|wait|swap)\s*;?\s*"
+)
 
 
 class AppConformance(ResourceConformance):
