@@ -149,7 +149,7 @@ def test_an_address_of_the_node_itself_is_found_before_it_is_relied_on() -> None
         ({"hosts": ["10.0.0.1", "10.0.0.1"]}, "named twice"),
         ({"hosts": ["224.0.0.1"]}, "not the address of one host"),
         ({"hosts": ["::"]}, "not the address of one host"),
-        ({"hosts": ["10.0.0.1"], "timeout": "2s"}, "half of lease"),
+        ({"hosts": ["10.0.0.1"], "timeout": "3s"}, "half of lease"),
         ({"hosts": ["10.0.0.1"], "timeout": "0s"}, "half of lease"),
         ({"hosts": ["10.0.0.1"], "lease": "1s"}, "half of lease"),
         ({"hosts": ["10.0.0.1"], "count": 3}, "count"),
