@@ -195,7 +195,7 @@ def table(found: list[Figure]) -> str:
         shown = [values.get(f"{workload}.{mode}") for mode in MODES]
         beside = next((figure.peers[GLUSTER] for figure in shown if figure and figure.peers), math.nan)
         ratios = [f"{figure.value:.2f}" if figure else "-" for figure in shown]
-        rate = f"{plain.value:.4g} {plain.unit} ({least:.4g} to {most:.4g})"
+        rate = f"{plain.value:,.0f} {plain.unit} ({least:,.0f} to {most:,.0f})"
         rows.append((workload, rate, *ratios, f"{beside:.2f}"))
     others = [figure for figure in found if figure.name.startswith(RESYNC)]
     lines = [f"| {' | '.join(row)} |" for row in rows if len(rows) > 2]
