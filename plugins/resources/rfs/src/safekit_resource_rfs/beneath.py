@@ -11,7 +11,7 @@ from typing import Final
 from safekit_resource_rfs import local, syscalls
 from safekit_resource_rfs.changes import MAX_NAME_BYTES, MAX_PATH_BYTES
 
-_GONE: Final = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ELOOP))
+_GONE: Final = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ELOOP, errno.EINVAL))
 _MAX_DIRECTORIES: Final = 256
 """Descriptors kept open."""
 

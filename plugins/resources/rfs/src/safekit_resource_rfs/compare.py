@@ -13,7 +13,8 @@ from safekit_resource_rfs.changes import Change, Entry, Sync, SyncDirectory
 from safekit_resource_rfs.marks import SLACK_NS, MarkedDirectory
 from safekit_resource_rfs.messages import BLOCK_BYTES, MAX_ENTRIES, Marked
 
-ABSENT: Final = (errno.ENOENT, errno.ENOTDIR)
+ABSENT: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""Of a path that is nowhere; ELOOP: a symbolic link is there, which is not followed."""
 MAX_ANSWER_BYTES: Final = 512 << 10
 ENTRY_BYTES: Final = 120
 """Of an entry in a frame, besides its name and target."""

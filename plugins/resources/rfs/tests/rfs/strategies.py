@@ -66,7 +66,7 @@ from_primary = st.one_of(
     st.builds(messages.Begin, st.sampled_from(messages.Resume), u64, flags),
     st.builds(messages.Numbered, u64, change, flags),
     st.builds(messages.List, u64, paths, names | st.just(b""), some_names),
-    st.builds(messages.Checksum, u64, paths, offsets, offsets),
+    st.builds(messages.Checksum, u64, paths, offsets, st.integers(0, messages.BLOCK_BYTES * messages.MAX_BLOCKS)),
     st.builds(messages.ListXattrs, u64, paths),
     st.builds(messages.Checkpoint, u64),
     st.builds(messages.Cleared, u64),
