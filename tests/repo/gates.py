@@ -90,7 +90,7 @@ def gates() -> Iterator[Gate]:
     yield Gate("unit: sdk", "unit", _pytest("sdk/tests"))
     system = ("tests/system", *(f"--ignore={place}" for place in PATIENT)) if (ROOT / "tests/system").is_dir() else ()
     yield Gate("system", "system", (*PYTEST, "system and not long", "core", "sdk", "plugins", *system))
-    yield Gate("long", LONG, (*PYTEST, "long", "core", "plugins", "tests/simulation"))
+    yield Gate("long", LONG, (*PYTEST, "long", "core", "plugins", "tests/simulation", "tests/system"))
 
 
 def _pytest(*places: str) -> tuple[str, ...]:

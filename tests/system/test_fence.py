@@ -120,6 +120,7 @@ def test_while_the_device_refuses_nothing_is_taken_over_and_it_is_tried_again(fe
     primary.heal()
 
 
+@pytest.mark.long
 def test_where_a_witness_decides_the_lease_comes_first_then_the_fence_then_the_take_over(fenced: Fenced) -> None:
     made, first = fenced.made, fenced.made.nodes[0]
     Witness(made, made.lab.client("client1")).set_up()

@@ -95,7 +95,10 @@ def kill_the_data_path(made: Cluster, disks: Disks) -> None:
     primary.run(["kill", "-9", *found])
 
 
-@pytest.mark.parametrize("deed", [crash, lose_the_secondary, swap, kill_the_data_path])
+LONG = [pytest.param(deed, marks=pytest.mark.long) for deed in (lose_the_secondary, kill_the_data_path)]
+
+
+@pytest.mark.parametrize("deed", [crash, swap, *LONG])
 def test_what_was_acknowledged_is_there_afterwards_on_both(
     made: Cluster, disks: Disks, deed: Callable[[Cluster, Disks], None]
 ) -> None:
