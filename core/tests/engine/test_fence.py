@@ -74,7 +74,7 @@ def test_a_node_that_is_heard_again_is_fenced_anew_when_it_is_lost_anew() -> Non
     bench.hear(SAYS_PRIM)
     bench.finish()
     assert bench.shown == (SECOND, READY)
-    assert bench.m.fenced
+    assert bench.m.fenced_s == bench.now_s
     bench.pass_time(0.1)
     bench.hear(SAYS_PRIM)
     lost(bench)

@@ -173,9 +173,11 @@ class Daemon:
     def _end_with_the_disk(self) -> None:
         """What a disk that hangs keeps from being decided, the others have to decide: they do when this node is silent.
         The hosts end by force what they run, when this process is gone, however it ends."""
+        if (hangs_s := self.runtime.disk_hangs_s()) <= SHORTEST_HANG_S:
+            return
         leases = [w.lease_s for m in self.configuration.modules.values() if (w := m.compiled.witness) is not None]
-        limit_s = max(LEASE_PART * min(leases), SHORTEST_HANG_S) if leases else LONGEST_HANG_S
-        if (hangs_s := self.runtime.disk_hangs_s()) > limit_s:
+        limit_s = LEASE_PART * min(leases) if leases else LONGEST_HANG_S
+        if hangs_s > limit_s:
             log.error("the disk takes nothing any more: the daemon ends", seconds=round(hangs_s, 1), limit=limit_s)
             os._exit(1)
 

@@ -129,9 +129,8 @@ def unfit(turn: Turn) -> str:
 
 def _decides_otherwise(turn: Turn) -> bool:
     """Whether the peer has another configuration of who decides: each could take the role by its own."""
-    witness, report = turn.m.spec.witness, turn.peer.report
-    lease_s = witness.lease_s if witness is not None else 0.0
-    return turn.m.spec.kind is Kind.MIRROR and report is not None and report.lease_s != lease_s
+    spec, report = turn.m.spec, turn.peer.report
+    return spec.kind is Kind.MIRROR and report is not None and report.lease_s != spec.lease_s
 
 
 def _prim(turn: Turn, force: bool, by: str) -> None:
@@ -139,7 +138,7 @@ def _prim(turn: Turn, force: bool, by: str) -> None:
     if m.spec.kind is not Kind.MIRROR:
         refuse(turn, "prim", f"a {m.spec.kind} has no roles", "`safekit module start`")
     elif force and m.spec.fences and m.state in {PRIM, SECOND} and not turn.peer.alive:
-        turn.set(fenced=True, fence_s=turn.now_s)
+        turn.set(fenced_s=turn.now_s, fence_s=0.0)
         turn.say(f"prim: the operator answers for it that {turn.peer.node} is off", "prim", by=by, severity="warning")
     elif m.state in {ALONE, PRIM}:
         turn.set(desired=True, leaving=False)

@@ -122,12 +122,12 @@ def break_off(turn: Turn) -> None:
 
 
 def _is_agreed(turn: Turn) -> bool:
-    m, report, witness = turn.m, turn.peer.report, right.witness_of(turn.m)
+    m, report = turn.m, turn.peer.report
     if m.right.by_force:
         return True  # the operator answers for it
     if turn.peer.alive and report is not None and report.alone_epoch >= m.stood_alone:
         return True
-    if witness is not None and witness.exclusive:
+    if right.is_exclusive(turn):
         return m.right.epoch >= m.stood_alone
     return fence.is_done(turn) if m.spec.fences and turn.peer.node else _is_not_waited_for(turn)
 

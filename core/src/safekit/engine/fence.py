@@ -33,20 +33,20 @@ def is_first(turn: Turn) -> bool:
 
 def yield_first(turn: Turn) -> None:
     """The primary, if it lives, is to come first with fencing where it fences too."""
-    if turn.m.spec.has_data and not turn.m.fence_s:
+    if turn.m.spec.has_data and not turn.m.fence_s and not is_done(turn):
         turn.set(fence_s=turn.now_s + YIELD_S)
         why = f"{turn.peer.node} is silent; it is fenced, if it does not come first"
         turn.be(turn.m.state, Readiness.READY, why, "silence")
 
 
 def is_due(module: Module, now_s: float) -> bool:
-    return not module.fenced and 0.0 < module.fence_s <= now_s
+    return 0.0 < module.fence_s <= now_s
 
 
 def ended(turn: Turn, event: PipelineFinished) -> None:
     peer = turn.peer.node
     if event.ok:
-        turn.set(fenced=True, fence_s=turn.now_s)
+        turn.set(fenced_s=turn.now_s, fence_s=0.0)
         turn.be(turn.m.state, Readiness.READY, f"{peer} is fenced", ROW, severity="warning")
         return
     turn.set(fence_s=turn.now_s + AGAIN_S)
@@ -63,9 +63,10 @@ def ended(turn: Turn, event: PipelineFinished) -> None:
 def is_done(turn: Turn) -> bool:
     """Fenced, and not heard since: a node that is heard later runs."""
     heard_s = turn.now_s - turn.peer.silent_s if turn.peer.report is not None else -math.inf
-    return turn.m.fenced and heard_s <= turn.m.fence_s
+    return math.isfinite(turn.m.fenced_s) and heard_s <= turn.m.fenced_s
 
 
-def forget(turn: Turn) -> None:
-    if turn.m.fenced != is_done(turn) or (turn.peer.alive and turn.m.fence_s and not turn.m.fenced):
-        turn.set(fenced=False, fence_s=0.0)
+def begin_turn(turn: Turn) -> None:
+    """What was put off is for as long as the peer is silent."""
+    if turn.peer.alive:
+        turn.set(fence_s=0.0)

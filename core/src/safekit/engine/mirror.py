@@ -19,7 +19,7 @@ from safekit.engine.transitions import ALONE, PRIM, SECOND, WAIT
 
 def decide(turn: Turn) -> None:
     right.begin_turn(turn)
-    fence.forget(turn)
+    fence.begin_turn(turn)
     _acknowledge(turn)
     if not right.enforce(turn):
         _decide(turn)
@@ -155,7 +155,7 @@ def _alone_or_wait(turn: Turn) -> None:
     elif right.witness_of(turn.m) is not None:
         _alone_by_witness(turn)
     elif turn.m.chosen:
-        turn.set(fenced=True, fence_s=turn.now_s)  # the operator answers for it
+        turn.set(fenced_s=turn.now_s, fence_s=0.0)  # the operator answers for it
         turn.begin("become-alone", f"the operator said so; {peer} cannot be heard", "prim", severity="warning")
     elif not data.fences_first(turn):
         _alone_by_policy(turn)

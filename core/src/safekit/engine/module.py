@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
@@ -98,10 +99,10 @@ class Module:
     """Of a farm's clients."""
     right: Right = NO_RIGHT
     """To be primary, where a witness decides."""
-    fenced: bool = False
-    """The peer was, since it was heard last."""
+    fenced_s: float = -math.inf
+    """When the peer was known to be off."""
     fence_s: float = 0.0
-    """When it is tried again."""
+    """When it is to be fenced, where that is put off; 0 where it is not."""
     met: tuple[tuple[str, str], ...] = ()
     """What the host knows of the peer's resources."""
     host: HostState = HostState.NONE

@@ -31,7 +31,7 @@ def report(module: Module) -> ModuleReport:
         up_to_date=data.up_to_date(module),
         alone_epoch=module.alone_epoch,
         failover=module.failover,
-        lease_s=module.spec.witness.lease_s if module.spec.witness is not None else 0.0,
+        lease_s=module.spec.lease_s,
         signature=module.spec.signature,
         reason=module.reason,
         places=() if is_farm else places(module),

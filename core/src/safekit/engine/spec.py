@@ -78,6 +78,11 @@ class ModuleSpec:
     signature: str = ""
     """Digest of the configuration, compared between nodes."""
 
+    @property
+    def lease_s(self) -> float:
+        """Of the witness; 0 where there is none."""
+        return self.witness.lease_s if self.witness is not None else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class MembershipSpec:

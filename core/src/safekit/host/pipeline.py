@@ -235,20 +235,14 @@ class Pipeline:
 
     async def _stand_alone(self) -> Outcome:
         for step in self._pairing():
-            timeout_s = step.resource.config.start_timeout.seconds
-            trouble = await _attempt(step.resource.stand_alone(), timeout_s, "standing alone")
-            if trouble:
-                raise StartError(step, trouble)
+            await _require(step, step.resource.stand_alone(), "standing alone")
         return Outcome(ok=True)
 
     async def _fence(self) -> Outcome:
         """Every device has to confirm it: each may be a part of the other node's power."""
         for step in self._steps:
             if step.resource.fences():
-                work = step.resource.fence(self._peer)
-                trouble = await _attempt(work, step.resource.config.start_timeout.seconds, "fencing")
-                if trouble:
-                    raise StartError(step, trouble)
+                await _require(step, step.resource.fence(self._peer), "fencing")
         return Outcome(ok=True)
 
     def _pairing(self) -> list[Step]:
@@ -256,9 +250,7 @@ class Pipeline:
 
     async def _promote(self, step: Step) -> None:
         self._begun.append(step)
-        trouble = await _attempt(step.resource.promote(), step.resource.config.start_timeout.seconds, "the promotion")
-        if trouble:
-            raise StartError(step, trouble)
+        await _require(step, step.resource.promote(), "the promotion")
         step.promoted = True
 
     async def _stop(self, scope: Scope, force: bool) -> Outcome:
@@ -346,6 +338,12 @@ class Pipeline:
 def _buckets(bits: str) -> frozenset[int]:
     mask = int(bits, 16)
     return frozenset(bucket for bucket in range(BUCKETS) if mask >> bucket & 1)
+
+
+async def _require(step: Step, work: Awaitable[None], what: str) -> None:
+    """StartError when it fails, or takes longer than a start may."""
+    if trouble := await _attempt(work, step.resource.config.start_timeout.seconds, what):
+        raise StartError(step, trouble)
 
 
 async def _attempt(work: Awaitable[None], timeout_s: float, what: str) -> str:
