@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 from pathlib import Path
 from typing import Final
 
-from safekit_resource_rfs.fuse.mounting import KIND, is_mounted, unmount
+from safekit_resource_rfs.fuse.mounting import KIND, detach_dead, is_mounted, unmount
 from safekit_sdk import ConfigError
 
 _MOST: Final = 16
@@ -28,20 +27,12 @@ def detach_all(directory: Path) -> int:
 
 def clear_dead(directory: Path) -> None:
     """Detach the mounts whose data path is gone. ConfigError when one lives: it is another resource's."""
-    for _ in range(_MOST):
-        if not is_mounted(directory):
-            return
-        try:
-            os.statvfs(directory)  # is always asked, never remembered by the kernel
-        except OSError as error:
-            if error.errno not in (errno.ENOTCONN, errno.ECONNABORTED):
-                raise
-            unmount(directory, lazy=True)
-        else:
-            raise ConfigError(
-                f"{directory} is replicated by another data path already",
-                hint="each directory belongs to one rfs resource of one module",
-            )
+    detach_dead(directory)
+    if is_mounted(directory):
+        raise ConfigError(
+            f"{directory} is replicated by another data path already",
+            hint="each directory belongs to one rfs resource of one module",
+        )
 
 
 def _abort(directory: Path) -> None:
