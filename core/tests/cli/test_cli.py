@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
-from safekit_sdk.testing import Namespace, network_namespace
+from safekit_sdk.testing import network_namespace
 
-SAFEKIT = Path(sys.prefix) / "bin" / "safekit"
+from .shell import Place
+
 LIGHT = """kind: light
 pipeline: []
 checkers:
@@ -30,27 +28,9 @@ pipeline: []
 """
 
 
-@dataclass
-class Shell:
-    """Commands in a network of their own, with directories of their own."""
-
-    place: Path
-    namespace: Namespace
-
+class Shell(Place):
     def __call__(self, *words: str, code: int | None = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-        places = {f"SAFEKIT_{name.upper()}": str(self.place / name) for name in ("etc", "var", "run", "log")}
-        done = subprocess.run(
-            [*self.namespace.prefix, str(SAFEKIT), *words],
-            env={**os.environ, **places, "SAFEKIT_REALTIME": "0", "COLUMNS": "200", "NO_COLOR": "1", **environment},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        assert code is None or done.returncode == code, done.stdout + done.stderr
-        return done
+        return self.run(*words, code=code, **environment)
 
     def module(self, name: str, content: str) -> Path:
         path = self.place / "files" / name / "module.yaml"

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from safekit_sdk.testing import Namespace, network_namespace
+from safekit_sdk.testing import network_namespace
 
-SAFEKIT = Path(sys.prefix) / "bin" / "safekit"
+from .shell import Printing
+
 LIGHT = """kind: light
 conditions: {closed: "tcp.? == down", quiet: "custom.quiet == up"}
 checkers:
@@ -38,28 +35,7 @@ disabled_rules: [tcp_gw]
 """
 
 
-@dataclass
-class Machine:
-    """A node in a network and with directories of its own."""
-
-    place: Path
-    namespace: Namespace
-
-    def __call__(self, *words: str, code: int = 0) -> str:
-        places = {f"SAFEKIT_{name.upper()}": str(self.place / name) for name in ("etc", "var", "run", "log")}
-        done = subprocess.run(
-            [*self.namespace.prefix, str(SAFEKIT), *words],
-            env={**os.environ, **places, "SAFEKIT_REALTIME": "0", "COLUMNS": "200", "NO_COLOR": "1"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
+class Machine(Printing):
     def json(self, *words: str) -> Any:
         return json.loads(self("rules", *words, "-o", "json"))
 
