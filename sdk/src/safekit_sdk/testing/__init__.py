@@ -7,6 +7,7 @@ from safekit_sdk.testing.groups import a_cgroup
 from safekit_sdk.testing.network import Namespace, network_namespace
 from safekit_sdk.testing.observation import Step, observe, timeline
 from safekit_sdk.testing.scenario import Demote, Look, Promote, Scene, Start, Stop, Tell, run
+from safekit_sdk.testing.watching import Said, watched
 
 __all__ = [
     "Demote",
@@ -15,6 +16,7 @@ __all__ = [
     "Namespace",
     "Promote",
     "RecordingContext",
+    "Said",
     "Scene",
     "Start",
     "Step",
@@ -28,4 +30,5 @@ __all__ = [
     "observe",
     "run",
     "timeline",
+    "watched",
 ]

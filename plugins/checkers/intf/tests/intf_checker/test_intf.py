@@ -13,9 +13,7 @@ from safekit_checker_intf import IntfChecker, IntfConfig
 
 from safekit_sdk import Health
 from safekit_sdk.hysteresis import Hysteresis
-from safekit_sdk.testing import Namespace, a_context, network_namespace
-
-from .watching import watched
+from safekit_sdk.testing import Namespace, a_context, network_namespace, watched
 
 
 @pytest.fixture(autouse=True)

@@ -15,10 +15,9 @@ from pydantic import ValidationError
 from safekit_checker_ip import IpChecker, IpConfig
 
 from safekit_sdk import Health
-from safekit_sdk.testing import a_context
+from safekit_sdk.testing import a_context, watched
 
 from .network import V4, V6, Network, two_machines
-from .watching import watched
 
 BOTH = pytest.mark.parametrize("address", [V4, V6])
 

@@ -1,18 +1,22 @@
-"""A watch that runs beside a test, with the time of each verdict."""
+"""A checker's watch that runs beside a test, which waits for what it says."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, Final
 
-from safekit_sdk import Checker, Health, Verdict
+from safekit_sdk.checker import Checker
+from safekit_sdk.verdict import Health, Verdict
 
-BOUND_S = 5.0
+BOUND_S: Final = 5.0
+"""The longest that a test waits for a verdict."""
 
 
 class Said:
+    """What it said, in order."""
+
     def __init__(self) -> None:
         self.verdicts: list[Verdict] = []
         self._news = asyncio.Event()
@@ -27,6 +31,7 @@ class Said:
         return self.verdicts[-1]
 
     async def are(self, count: int) -> None:
+        """Wait until it has said so many."""
         await self._until(lambda: len(self.verdicts) >= count)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
@@ -38,6 +43,7 @@ class Said:
 
 @contextlib.asynccontextmanager
 async def watched(checker: Checker[Any]) -> AsyncIterator[Said]:
+    """`async with watched(checker) as said: …; verdict = await said.becomes(Health.DOWN)`"""
     said = Said()
 
     async def listen() -> None:
