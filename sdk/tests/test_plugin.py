@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,10 @@ from safekit_sdk import (
     Checker,
     CheckerConfig,
     Config,
+    Context,
     Duration,
+    Examination,
+    ModuleKind,
     Plugin,
     PluginError,
     Resource,
@@ -135,6 +139,17 @@ def test_a_name_in_the_configuration_is_the_identifier() -> None:
 )
 def test_a_resource_has_one_instance_where_its_module_runs(kind: Any, when: Any, scopes: Any) -> None:
     assert Resource.scopes(ResourceConfig(when=when), kind) == scopes
+
+
+def test_what_lacks_on_a_machine_is_examined_unless_a_class_says_more(tmp_path: Path) -> None:
+    class Wanting(PageChecker):
+        @classmethod
+        def preflight(cls, config: PageConfig, kind: ModuleKind) -> list[str]:
+            return [f"{config.url} is not there, for a {kind}"]
+
+    context = Context("web", "farm", "node1", "page", state_dir=tmp_path)
+    assert Wanting.examine(PageConfig(url="x"), context, ()) == Examination(("x is not there, for a farm",))
+    assert PageChecker.examine(PageConfig(url="x"), context, ()) == Examination()
 
 
 # -- the API version

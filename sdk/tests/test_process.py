@@ -9,6 +9,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tracemalloc
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -122,18 +123,44 @@ async def test_the_end_of_long_output_is_kept() -> None:
 
 
 async def test_a_program_that_never_stops_writing_does_not_fill_the_memory(family: Family) -> None:
-    task = asyncio.create_task(run(["/usr/bin/yes"], timeout_s=2, env=family.environment, output_limit_bytes=100))
-    largest_bytes = 0
-
-    def shrunk() -> bool:
-        nonlocal largest_bytes
-        sizes = [Path(f"/proc/{pid}/fd/1").stat().st_size for pid in family.pids() if process_stat(pid)]
-        largest_bytes = max([largest_bytes, *sizes])
-        return bool(sizes) and sizes[0] < largest_bytes
-
-    await until(shrunk)
-    done = await task
+    """Its output is in a pipe, which holds little, and of what was read the end is kept."""
+    tracemalloc.start()
+    done = await run(["/usr/bin/yes"], timeout_s=1, env=family.environment, output_limit_bytes=100)
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert (done.timed_out, len(done.output)) == (True, 100)
+    assert most_bytes < 16 << 20  # `yes` writes gigabytes in a second
+
+
+async def test_standard_error_comes_apart_where_that_is_asked_for() -> None:
+    script = "echo out; echo err >&2; seq 1 100000; seq 1 100000 >&2; exit 3"
+    done = await run(["/bin/sh", "-c", script], timeout_s=10, errors_apart=True, output_limit_bytes=7)
+    assert (done.output, done.errors) == ("100000\n", "100000\n")
+    assert done.why() == "exit status 3: 100000 | 100000"
+
+
+async def test_a_file_gets_both_and_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="both"):
+        await run(["/bin/true"], timeout_s=10, output=tmp_path / "log", errors_apart=True)
+
+
+async def test_what_a_program_leaves_behind_may_go_on_writing(family: Family) -> None:
+    """Nobody reads it any more, and it is neither stopped nor ended for it."""
+    before = open_descriptors()
+    script = "while :; do echo more; done & echo started"
+    done = await run(["/bin/sh", "-c", script], timeout_s=10, env=family.environment, output_limit_bytes=1 << 20)
+    assert "started\n" in done.output
+    (pid,) = family.pids()
+    written_bytes = written(pid)
+    await until(lambda: written(pid) > written_bytes + (1 << 20))
+    await family.end(0)
+    await until(lambda: open_descriptors() == before)
+
+
+def written(pid: int) -> int:
+    """What it has written so far, proc_pid_io(5)."""
+    lines = Path(f"/proc/{pid}/io").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("wchar"))
 
 
 async def test_bytes_that_are_no_text_do_not_fail() -> None:
@@ -256,7 +283,7 @@ def test_two_instances_of_one_name_in_different_modules_nodes_or_classes_are_dif
 async def test_a_marker_is_compared_as_a_whole(family: Family, tmp_path: Path) -> None:
     program = launch([SLEEP, "1000"], output=tmp_path / "log", env={MARKER: family.marker + "y"})
     longer = Family(family.marker + "y")
-    assert (family.pids(), longer.pids()) == (frozenset(), {program.pid})
+    assert (family.pids(), longer.pids()) == (frozenset(), frozenset({program.pid}))
     assert await longer.end(5) == ()
 
 

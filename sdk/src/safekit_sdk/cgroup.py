@@ -27,9 +27,26 @@ def make_cgroup(path: Path) -> Path | None:
 
 def module_cgroup(node: str, module: str) -> Path | None:
     """The place of a module's processes, the same for every process of the node at every time. It is not within
-    safekitd's own group, so that systemd ends no application when it restarts the daemon."""
+    safekitd's own group, so that systemd ends no application when it restarts the daemon. Its memory is accounted where
+    the kernel does it."""
     mount = unified_mount()
-    return make_cgroup(mount / "safekit" / node / module) if mount else None
+    made = make_cgroup(mount / "safekit" / node / module) if mount else None
+    if mount and made:
+        enable_controller(mount, made, "memory")
+    return made
+
+
+def enable_controller(mount: Path, cgroup: Path, controller: str) -> bool:
+    """Have every group above this one hand the controller on to it. False where the kernel does not let us: it is not
+    of version 2, or a group above has processes of its own."""
+    above = [path for path in reversed(cgroup.parents) if path.is_relative_to(mount)]
+    try:
+        for control in (path / "cgroup.subtree_control" for path in above):
+            if controller not in control.read_text(encoding="ascii").split():
+                control.write_text(f"+{controller}", encoding="ascii")
+    except OSError:
+        return False
+    return True
 
 
 def remove_cgroup(path: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import TypeVar
+from collections.abc import AsyncIterator, Mapping
+from typing import ClassVar, TypeVar
 
 from safekit_sdk.config import CheckerConfig
 from safekit_sdk.plugin import Plugin
@@ -18,6 +18,10 @@ class Checker(Plugin[K]):
     Exceptions and time-outs are verdicts `unknown`; a checker says `down` only when it has seen that the
     thing it watches is down.
     """
+
+    facts: ClassVar[Mapping[str, str]] = {}
+    """What the facts of its verdicts mean, by name, for its page: `{"latency_ms": "from the question to the answer"}`.
+    `*` stands for those whose names what it watches decides."""
 
     async def check(self) -> Verdict:
         """One look. Called every `interval`, never twice at a time, cancelled after `timeout`."""

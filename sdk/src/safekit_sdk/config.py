@@ -59,6 +59,11 @@ class AppConfig(ResourceConfig):
     action: FailureAction = "restart"
     """What the generated rule does when the started application reports itself down."""
 
+    @property
+    def patience_s(self) -> float:
+        """What a start may take, so that its failure is told before the host gives it up."""
+        return self.start_timeout.seconds * PATIENCE
+
 
 class WitnessConfig(Config):
     name: Ident | None = None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args, get_origin
 
 from safekit_sdk.config import Config
-from safekit_sdk.errors import PluginError
+from safekit_sdk.elsewhere import Seen
+from safekit_sdk.errors import PeerError, PluginError
 from safekit_sdk.units import Scope
 
 API_VERSION = 1
@@ -22,6 +23,10 @@ C = TypeVar("C", bound=Config)
 
 def _discard(*_: str) -> None:
     """Stand-in for a report that nobody reads."""
+
+
+async def _alone(module: str) -> Seen:
+    raise PeerError(f"no safekitd is here that knows of module '{module}'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,19 @@ class Context:
     """Publish a resource value for the rules: `set_value("rfs.uptodate", "up")`."""
     log: Callable[[str], None] = _discard
     """One line for the module's log."""
+    module_states: Callable[[str], Awaitable[Seen]] = _alone
+    """What this node knows of a module of the cluster, by its name, on every node. PeerError or TimeoutError when
+    safekitd cannot be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What a plugin sees on one machine before anything changes there, one sentence each."""
+
+    findings: tuple[str, ...] = ()
+    """What would make a start fail, with what to do."""
+    notes: tuple[str, ...] = ()
+    """What an operator compares with the other nodes, or has to know first: at most MAX_REMARKS of MAX_REMARK_CHARS."""
 
 
 class Plugin(Generic[C]):
@@ -82,6 +100,13 @@ class Plugin(Generic[C]):
         """What on THIS machine would make a start fail (missing program, interface, file), one sentence
         each with what to do. Called by `safekit plan` and `apply` before anything changes; changes nothing."""
         return []
+
+    @classmethod
+    def examine(cls, config: C, context: Context, beside: Sequence[C]) -> Examination:  # noqa: ARG003 - as above
+        """`preflight` for a plugin that has to know where it would live: the module, the node, the directories, which
+        may not be there yet and are not to be made. `beside`: what the module's other instances of this class are
+        given. It takes a few seconds at most; `safekit plan` shows the notes of each node."""
+        return Examination(tuple(cls.preflight(config, context.kind)))
 
     @classmethod
     def remarks(cls, config: C, kind: ModuleKind) -> list[str]:  # noqa: ARG003 - a hook for subclasses

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import pwd
 import signal
@@ -21,14 +20,14 @@ from typing import Any
 
 from safekit_sdk.cgroup import cgroup_members, kill_cgroup, make_cgroup, remove_cgroup
 from safekit_sdk.errors import ConfigError
+from safekit_sdk.output import FileOutput, PipedOutput
+from safekit_sdk.parentage import end_with_parent
 from safekit_sdk.plugin import Context
 from safekit_sdk.procfs import MARKER, describe, environment, marked, process_stat, session_members
 
 KILL_BOUND_S = 5.0
 """How long a killed process may take to vanish; one that takes longer hangs in the kernel."""
 _VANISH_BOUND_S = 1.0
-_LOOK_S = 0.25
-_KEPT_IN_MEMORY_BYTES = 4 << 20
 Finder = Callable[[], Collection[int]]
 Program = subprocess.Popen[bytes]
 
@@ -40,9 +39,11 @@ class Completed:
     returncode: int
     """Negative: the signal that ended it."""
     output: str
-    """The last `output_limit_bytes` of standard output and error."""
+    """The last `output_limit_bytes` of standard output, and of standard error where that was not asked for apart."""
     timed_out: bool
     duration_s: float
+    errors: str = ""
+    """The last `output_limit_bytes` of standard error, where it was asked for apart."""
 
     @property
     def ok(self) -> bool:
@@ -50,7 +51,8 @@ class Completed:
 
     def why(self) -> str:
         """One line on how it failed, with the last lines that it wrote."""
-        said = " | ".join(line.strip() for line in self.output.splitlines()[-5:] if line.strip())
+        lines = [*self.output.splitlines(), *self.errors.splitlines()]
+        said = " | ".join(line.strip() for line in lines[-5:] if line.strip())
         how = f"exit status {self.returncode}"
         if self.timed_out:
             how = f"no end within {self.duration_s:.1f}s"
@@ -87,6 +89,15 @@ class Family:
     def owns(self, pid: int) -> bool:
         """Whether this one belongs to it, at the cost of one look."""
         return pid in cgroup_members(self.cgroup) or f"{MARKER}={self.marker}".encode() in environment(pid)
+
+    def leader(self) -> int | None:
+        """The living leader of the session in which a program was started in the foreground: its main process. Its
+        workers have the same session and may outlive it."""
+        for pid in self.pids():
+            stat = process_stat(pid)
+            if stat is not None and stat.alive and stat.session_id == pid:
+                return pid
+        return None
 
     async def end(self, grace_s: float) -> tuple[int, ...]:
         """End them all. Returns those that not even KILL ended within KILL_BOUND_S."""
@@ -193,36 +204,6 @@ async def end_processes(
     return ()
 
 
-class _Sink:
-    """Where a program writes: to the end of a file, or to memory, of which the end is kept."""
-
-    def __init__(self, path: Path | None, limit_bytes: int) -> None:
-        self._in_memory = path is None
-        self._limit_bytes = limit_bytes
-        if path is None:
-            self.fd = os.memfd_create("safekit-output", os.MFD_CLOEXEC)
-            fcntl.fcntl(self.fd, fcntl.F_SETFL, os.O_APPEND)
-        else:
-            self.fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._start = os.fstat(self.fd).st_size
-
-    def bound(self) -> None:
-        """Drop the beginning of what is in memory when it has grown long."""
-        if self._in_memory and os.fstat(self.fd).st_size > _KEPT_IN_MEMORY_BYTES + self._limit_bytes:
-            tail = self._tail()
-            os.ftruncate(self.fd, 0)
-            os.write(self.fd, tail)
-
-    def _tail(self) -> bytes:
-        size = os.fstat(self.fd).st_size
-        start = self._start if size >= self._start else 0
-        begin = max(start, size - self._limit_bytes)
-        return os.pread(self.fd, size - begin, begin)
-
-    def text(self) -> str:
-        return self._tail().decode(errors="replace")
-
-
 def _account(user: str | None) -> dict[str, Any]:
     if user is None:
         return {}
@@ -233,46 +214,52 @@ def _account(user: str | None) -> dict[str, Any]:
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": os.getgrouplist(user, entry.pw_gid)}
 
 
-@contextlib.contextmanager
-def _joining(cgroup: Path | None) -> Iterator[Callable[[], None] | None]:
-    """What the child does between fork and exec, so that nothing it forks can be outside its cgroup."""
-    if cgroup is None:
-        yield None
-        return
-    fd = os.open(cgroup / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
-
-    def join() -> None:
-        with contextlib.suppress(OSError):
-            os.write(fd, b"0")
-
-    try:
-        yield join
-    finally:
-        os.close(fd)
-
-
 @dataclass(frozen=True, slots=True)
 class _Surroundings:
     env: Mapping[str, str] | None
     cwd: Path | None
     cgroup: Path | None
     user: str | None
+    outlives: bool = False
+    """Whether it is left alone when this process dies."""
+
+    @contextlib.contextmanager
+    def entering(self) -> Iterator[Callable[[], None] | None]:
+        """What the child does between fork and exec, so that nothing it forks can be outside its cgroup."""
+        if self.cgroup is None and self.outlives:
+            yield None
+            return
+        parent = os.getpid()
+        fd = os.open(self.cgroup / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) if self.cgroup else -1
+
+        def enter() -> None:
+            if not self.outlives:
+                end_with_parent(parent_pid=parent)
+            if fd >= 0:
+                with contextlib.suppress(OSError):
+                    os.write(fd, b"0")
+
+        try:
+            yield enter
+        finally:
+            if fd >= 0:
+                os.close(fd)
 
 
-def _spawn(argv: Sequence[str], stdin: int, stdout: int, around: _Surroundings) -> Program:
+def _spawn(argv: Sequence[str], stdin: int, stdout: int, stderr: int, around: _Surroundings) -> Program:
     """ConfigError when it cannot be executed."""
     _reap()
     try:
-        with _joining(around.cgroup) as join:
+        with around.entering() as enter:
             return subprocess.Popen(
                 list(argv),
                 stdin=stdin,
                 stdout=stdout,
-                stderr=subprocess.STDOUT,
+                stderr=stderr,
                 env=around.env,
                 cwd=around.cwd,
                 start_new_session=True,
-                preexec_fn=join,  # noqa: PLW1509 - one write, which takes no lock
+                preexec_fn=enter,  # noqa: PLW1509 - system calls only, which take no lock
                 **_account(around.user),
             )
     except (OSError, subprocess.SubprocessError) as error:
@@ -301,7 +288,8 @@ def launch(
     `poll()` of what is returned gives its exit status. ConfigError when it cannot be executed."""
     log = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        program = _spawn(argv, subprocess.DEVNULL, log, _Surroundings(env, cwd, cgroup, user))
+        around = _Surroundings(env, cwd, cgroup, user, outlives=True)
+        program = _spawn(argv, subprocess.DEVNULL, log, subprocess.STDOUT, around)
     finally:
         os.close(log)
     _unreaped.append(program)
@@ -317,6 +305,7 @@ async def run(
     stdin: bytes = b"",
     output_limit_bytes: int = 65536,
     output: Path | None = None,
+    errors_apart: bool = False,
     cgroup: Path | None = None,
     end_cgroup: bool = False,
     user: str | None = None,
@@ -324,43 +313,40 @@ async def run(
 ) -> Completed:
     """Run a program to its end. What it leaves in the background lives on and is not waited for; on a timeout it
     and its whole session are ended (with `end_cgroup` all of the cgroup), and killed when the caller is cancelled.
+    The program itself dies with this process, however that dies: half of a start must not go on beside a forced stop.
 
-    Give `output` (a file to append to) for a program that leaves a daemon with the same output behind.
-    ConfigError when it cannot be executed.
+    Give `output` (a file to append to) for a program that leaves a daemon with the same output behind; or else, with
+    `errors_apart`, standard error comes by itself. ConfigError when it cannot be executed.
     """
+    if output and errors_apart:
+        raise ValueError("a file gets both, standard output and error")
     started_s = time.monotonic()
-    sink = _Sink(output, output_limit_bytes)
+    sink = FileOutput(output, output_limit_bytes) if output else PipedOutput(output_limit_bytes, apart=errors_apart)
     try:
-        program = _spawn_with_input(argv, stdin, sink.fd, _Surroundings(env, cwd, cgroup, user))
+        program = _spawn_with_input(argv, stdin, sink, _Surroundings(env, cwd, cgroup, user))
         with _watched(program, cgroup if end_cgroup else None) as (pidfd, members):
-            timed_out = not await _wait_bounded(pidfd, timeout_s, sink)
+            timed_out = not await wait_ended(pidfd, timeout_s)
             if timed_out:
                 await end_processes(members, grace_s, cgroup=cgroup if end_cgroup else None)
         status = -signal.SIGKILL if program.returncode is None else program.returncode
-        return Completed(status, sink.text(), timed_out, time.monotonic() - started_s)
+        said, errors = sink.texts()
+        return Completed(status, said, timed_out, time.monotonic() - started_s, errors)
     finally:
-        os.close(sink.fd)
+        sink.close()
 
 
-def _spawn_with_input(argv: Sequence[str], stdin: bytes, stdout: int, around: _Surroundings) -> Program:
-    if not stdin:
-        return _spawn(argv, subprocess.DEVNULL, stdout, around)
-    content = os.memfd_create("safekit-input", os.MFD_CLOEXEC)
+def _spawn_with_input(
+    argv: Sequence[str], stdin: bytes, sink: FileOutput | PipedOutput, around: _Surroundings
+) -> Program:
+    content = os.memfd_create("safekit-input", os.MFD_CLOEXEC) if stdin else None
     try:
-        os.pwrite(content, stdin, 0)
-        return _spawn(argv, content, stdout, around)
+        if content is not None:
+            os.pwrite(content, stdin, 0)
+        return _spawn(argv, subprocess.DEVNULL if content is None else content, sink.stdout, sink.stderr, around)
     finally:
-        os.close(content)
-
-
-async def _wait_bounded(pidfd: int, timeout_s: float, sink: _Sink) -> bool:
-    """Wait for the end, keeping the output within its bound meanwhile."""
-    deadline_s = time.monotonic() + timeout_s
-    while (left_s := deadline_s - time.monotonic()) > 0:
-        if await wait_ended(pidfd, min(_LOOK_S, left_s)):
-            return True
-        sink.bound()
-    return False
+        sink.started()
+        if content is not None:
+            os.close(content)
 
 
 @contextlib.contextmanager

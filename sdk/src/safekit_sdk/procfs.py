@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 MARKER = "SAFEKIT_RESOURCE"
 """The environment variable that every process of a resource carries."""
 _KERNEL_THREAD = 0x00200000
+_LISTEN = "0A"
+"""The state of a listening socket in /proc/net/tcp."""
 _EXEC_LOOKS = 50
 _EXEC_LOOK_S = 0.0005
 
@@ -114,6 +116,43 @@ def descendants(pid: int) -> frozenset[int]:
         parents = {stat.pid for stat in stats if stat.parent_pid in parents} - found
         found |= parents
     return frozenset(found)
+
+
+def working_in(directory: Path, names: Collection[str]) -> frozenset[int]:
+    """The living processes with one of these names whose working directory it is, as that of a database server is its
+    data directory."""
+    wanted = os.path.realpath(directory)
+    stats = (process_stat(pid) for pid in all_pids() if _working_directory(pid) == wanted)
+    return frozenset(stat.pid for stat in stats if stat and stat.alive and stat.name in names)
+
+
+def _working_directory(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/cwd")  # noqa: PTH115 - not a file's name: it may end in " (deleted)"
+    except OSError:
+        return ""
+
+
+def listens(pid: int) -> bool:
+    """Whether it has a listening TCP socket open."""
+    own = set()
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                own.add(os.readlink(entry))  # noqa: PTH115 - not a path: socket:[1234]
+    return bool(own & _listening(pid))
+
+
+def _listening(pid: int) -> set[str]:
+    """The listening sockets of its network, as /proc/PID/fd names them."""
+    found = set()
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{pid}/net/{table}").read_text(encoding="ascii").splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == _LISTEN:
+                    found.add(f"socket:[{fields[9]}]")
+    return found
 
 
 def ticks_now() -> int:

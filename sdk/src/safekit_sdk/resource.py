@@ -42,6 +42,7 @@ class Transition:
 BUCKETS: Final = 256
 """A farm's clients belong to as many buckets, by a hash of their address."""
 PLACE: Final = "place"
+_ALWAYS_LIVE: Final = frozenset({"action", "start_timeout", "stop_timeout", "force_stop_timeout"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +83,17 @@ class Resource(Plugin[R]):
     restarts: ClassVar[bool] = True
     """Whether the action `restart` stops and starts it. False for what clients need while the application
     restarts, such as an address."""
+    live_keys: ClassVar[frozenset[str]] = frozenset()
+    """The own settings that may change while it is started; `reconfigure` then makes it so. For any other it is stopped
+    and started again. `action` and the three timeouts that every resource has are always among them."""
     replicates: ClassVar[bool] = False
-    """Whether it replicates data and says so in the value `rfs.uptodate`: only a node where that is up may then
+    """Whether it replicates data and says so in the value `rfs.uptodate`. It is started before it is known what the
+    node is to be, so that both nodes can tell whose data are the last ones: only a node where that is up may then
     become primary. The value `rfs.epoch`, set before it, is the epoch of the primary whose writes it has; one that went
     on alone under a later one has others."""
+    bears: ClassVar[bool] = False
+    """Whether what comes after it in the pipeline stands on it, as programs on a file system: when it has to be stopped
+    for a change of its settings, or is taken out, the whole module is stopped and started."""
     change: Transition = Transition("", "", "")
     """The change of state that the present call belongs to. Set by the host before it calls."""
 
@@ -101,6 +109,11 @@ class Resource(Plugin[R]):
     async def status(self) -> Status:
         """A look at the machine; changes nothing."""
         raise NotImplementedError
+
+    async def reconfigure(self, before: R) -> None:
+        """Some of `live_keys` have other values in `self.config` than in `before`. Called while it is started, with
+        nothing else stopped for it; its `watch` is begun again after it. An exception when it cannot be done so: it is
+        then stopped and started. To be overridden where the setting is not just looked at when it is needed."""
 
     async def promote(self) -> None:
         """For a resource on in both roles: the node becomes primary. Before the primary's resources start."""
@@ -154,6 +167,10 @@ class Resource(Plugin[R]):
         """Mirror: cut another node off from power, or from what it could harm, and return only when it is certain that
         it runs nothing any more. Called on the instance of a module that has lost its primary, before it takes over,
         started or not; bounded by `start_timeout`. An exception when the node may still run: nothing is taken over."""
+
+    @classmethod
+    def live_settings(cls) -> frozenset[str]:
+        return cls.live_keys | _ALWAYS_LIVE
 
     @classmethod
     def fences(cls) -> bool:

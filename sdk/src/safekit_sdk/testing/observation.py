@@ -42,7 +42,8 @@ async def look(checker: Checker[Any]) -> Verdict:
     """One check as the host makes it: within `timeout`, a failure is a verdict unknown."""
     limit_s = checker.config.timeout.seconds
     try:
-        return await asyncio.wait_for(checker.check(), limit_s)
+        async with asyncio.timeout(limit_s):
+            return await checker.check()
     except TimeoutError:
         return Verdict.unknown(f"the check took longer than {limit_s:g} s")
     except Exception as error:

@@ -205,7 +205,8 @@ def _limit_s(config: Any, event: Event) -> float:
 async def _attempt(work: Awaitable[Any], limit_s: float) -> str:
     """Why it failed, or nothing."""
     try:
-        await asyncio.wait_for(work, limit_s)
+        async with asyncio.timeout(limit_s):
+            await work
     except TimeoutError:
         return f"it took longer than {limit_s:g} s"
     except Exception as error:

@@ -1,4 +1,4 @@
-"""A checker's watch that runs beside a test, which waits for what it says."""
+"""The watch of a checker or resource that runs beside a test, which waits for what it says."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 from safekit_sdk.checker import Checker
+from safekit_sdk.resource import Resource
 from safekit_sdk.verdict import Health, Verdict
 
 BOUND_S: Final = 5.0
@@ -42,12 +43,12 @@ class Said:
 
 
 @contextlib.asynccontextmanager
-async def watched(checker: Checker[Any]) -> AsyncIterator[Said]:
+async def watched(watcher: Checker[Any] | Resource[Any]) -> AsyncIterator[Said]:
     """`async with watched(checker) as said: …; verdict = await said.becomes(Health.DOWN)`"""
     said = Said()
 
     async def listen() -> None:
-        async for verdict in checker.watch():
+        async for verdict in watcher.watch():
             said.add(verdict)
 
     task = asyncio.create_task(listen())

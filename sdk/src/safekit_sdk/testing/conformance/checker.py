@@ -81,7 +81,16 @@ class CheckerConformance(PluginConformance):
 
     async def look(self, checker: Checker[Any]) -> Verdict:
         """One check as the host does it; TimeoutError after the configured `timeout`."""
-        return await asyncio.wait_for(checker.check(), checker.config.timeout.seconds)
+        async with asyncio.timeout(checker.config.timeout.seconds):
+            verdict = await checker.check()
+        if isinstance(verdict, Verdict):
+            self.assert_facts_are_told(verdict)
+        return verdict
+
+    def assert_facts_are_told(self, verdict: Verdict) -> None:
+        """Each fact is one that the class says the meaning of."""
+        unknown = set(verdict.facts) - set(self.plugin.facts)
+        assert "*" in self.plugin.facts or not unknown, f"the class does not tell in `facts` what {unknown} mean"
 
     # -- check
 
@@ -202,6 +211,8 @@ class CheckerConformance(PluginConformance):
             await self._change_until(watched, self.make_down, self.make_up, Health.DOWN, config)
             await self._change_until(watched, self.make_up, self.make_down, Health.UP, config)
         assert all(verdict.reason.strip() for verdict in watched.said if verdict.health is Health.DOWN)
+        for verdict in watched.said:
+            self.assert_facts_are_told(verdict)
 
     async def _change_until(self, watched: Watched, change: Any, back: Any, wanted: Health, config: Any) -> None:
         """A change that came before the watch listened goes unseen: change back and try again, a few times."""

@@ -94,6 +94,12 @@ class PluginConformance:
     def test_a_machine_on_which_it_works_has_nothing_to_object_to(self, config: Any) -> None:
         assert self.plugin.preflight(config, self.kind) == []
 
+    def test_what_it_notes_of_a_machine_is_a_few_short_sentences(self, config: Any, context: RecordingContext) -> None:
+        found = self.plugin.examine(config, context, ())
+        assert found.findings == (), "a machine on which it works has nothing to object to"
+        assert len(found.notes) <= MAX_REMARKS
+        assert all(0 < len(note) <= MAX_REMARK_CHARS for note in found.notes)
+
     def test_its_remarks_are_a_few_short_sentences(self, config: Any) -> None:
         remarks = self.plugin.remarks(config, self.kind)
         assert len(remarks) <= MAX_REMARKS

@@ -104,7 +104,8 @@ class ResourceConformance(PluginConformance):
 
     async def perform(self, verb: str, config: Any, context: RecordingContext) -> None:
         """The call on a new instance, within the time that the configuration gives it."""
-        await asyncio.wait_for(call(self.made(config, context), verb), _bound_s(config, verb))
+        async with asyncio.timeout(_bound_s(config, verb)):
+            await call(self.made(config, context), verb)
 
     async def state(self, config: Any, context: RecordingContext) -> ResourceState:
         """As a new instance sees it."""

@@ -57,7 +57,8 @@ class WitnessConformance(PluginConformance):
 
     async def bounded(self, call: Any, config: Any) -> Any:
         """As the engine calls it."""
-        return await asyncio.wait_for(call, config.timeout.seconds)
+        async with asyncio.timeout(config.timeout.seconds):
+            return await call
 
     @pytest.mark.asyncio
     async def test_a_lease_is_given_renewed_and_released(self, config: Any, context: RecordingContext) -> None:
