@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -19,6 +20,8 @@ class Settings(BaseSettings):
     """Sockets and locks."""
     log: Path = Path("/var/log/safekit")
     """What safekitd and the hosts print."""
+    log_mib: Annotated[int, Field(ge=1, le=4096)] = 16
+    """Where the log is a file: it is begun anew at this size, and the four before it are kept beside it."""
     host_memory_mib: int = 512
     """A module's host that grows beyond this is killed and counts as lost."""
     host_silent_s: float = 5.0
@@ -32,6 +35,12 @@ class Settings(BaseSettings):
     """What safekitd does with the node in that case by itself: `reboot` asks the kernel to reset it at once."""
     sysrq: Path = Path("/proc/sysrq-trigger")
     """Where the kernel is asked."""
+    console_group: str = "safekit-console"
+    """Members of this group may ask safekitd on this node: the console's user, whose first group it is, as far as
+    `console_may` says; others, such as the exporter of metrics, only look. Empty, or no such group: root alone."""
+    console_may: Literal["nothing", "look", "operate", "configure"] = "configure"
+    """The most that the console may ask for, whatever role it gives its users: `look` at all; `operate`: also start,
+    stop and move modules; `configure`: also change modules, which is as much as being root on every node."""
     realtime: bool = True
     """Real-time priority and locked memory where the system allows it."""
 

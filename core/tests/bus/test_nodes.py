@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from safekit.bus import keys, messages, sockets
+from safekit.bus import keys, messages, nodes, sockets
 from safekit.bus.keys import KeyPair
 from safekit.bus.messages import Answer, Beat, Call
 from safekit.bus.nodes import Listening, NodeBus, PeerAddress
@@ -229,3 +229,21 @@ async def test_a_peer_that_comes_later_is_heard(make: Make) -> None:
     second.know(first)
     await beats(first, second)
     assert Beat(heartbeat=second.heard[-1][1]).heartbeat.node == "a"
+
+
+async def test_what_takes_an_address_away_is_answered_on_it_and_it_may_come_back(make: Make) -> None:
+    first, second = await pair_of(make)
+    place = Listening("lan", "127.0.0.1", second.port)
+
+    async def give_up(node: str, call: Call) -> Answer:
+        second.bus.configure(set(), set(second.bus._beats))
+        return Answer(id=call.id, result="given up")
+
+    second.bus._on_call = give_up
+    assert await first.bus.call("b", "ping", {}, 5.0) == "given up"
+    second.bus.configure({place}, set(second.bus._beats))  # at once: its socket is not closed and bound anew
+    await asyncio.sleep(nodes.RETIRES_S + 0.2)
+    assert await first.bus.call("b", "ping", {}, 5.0) == "given up"
+    await asyncio.sleep(nodes.RETIRES_S + 0.2)
+    with pytest.raises(PeerError):
+        await first.bus.call("b", "ping", {}, 0.5)

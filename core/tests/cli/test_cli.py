@@ -132,10 +132,17 @@ def test_a_change_is_planned_applied_and_taken_back(node: Shell, light: str) -> 
     node("apply", light)
     assert "port: 23" in node("status", "-o", "json", code=None).stdout or "port: 23" in file.read_text()
     node("module", "wait", light, "UP")
-    versions = json.loads(node("restore", light, "-o", "json").stdout)
+    versions = json.loads(node("module", "versions", light, "-o", "json").stdout)
     assert len(versions) >= 2
-    node("restore", light, str(versions[1]["number"]))
+    assert versions[0]["author"]
+    assert "port]" not in node("diff", light, code=0).stdout
+    old = str(versions[1]["number"])
+    assert "~ checkers.tcp[ssh].port: 22 -> 23" in node("diff", light, "--from", old, code=3).stdout
+    assert "~ checkers.tcp[ssh].port: 23 -> 22" in node("diff", light, "--to", old, code=3).stdout
+    node("module", "rollback", light)
     assert file.read_text() == LIGHT
+    node("module", "rollback", light, str(versions[0]["number"]))
+    assert "port: 23" in file.read_text()
 
 
 def test_a_mistake_is_told_with_its_place_and_changes_nothing(node: Shell, light: str) -> None:
@@ -232,7 +239,7 @@ def test_names_that_are_none_are_told_with_those_that_are(node: Shell, light: st
     assert light in node("module", "start", "nothing", code=1).stderr
     assert "n1" in node("module", "start", light, "--on", "n9", code=1).stderr
     assert "there is a module" in node("module", "add", light, "--from", str(node.module("x", LIGHT)), code=1).stderr
-    assert "pip install safekit-postgresql" in node("module", "add", "db", "--app", "postgresql", code=1).stderr
+    assert "pip install safekit-sybase" in node("module", "add", "db", "--app", "sybase", code=1).stderr
     assert "one of the two" in node("module", "add", "db", code=1).stderr
     assert "mirror, farm or light" in node("module", "add", "db", "--app", "x", "--kind", "mirrow", code=1).stderr
     node("module", "star", code=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,9 +140,9 @@ class TestOnANode:
         wait_until(lambda: both_are_down(node))
         node("set", "web", "custom.now", "up")
         wait_until(lambda: "rule: gone" in node("why", "web"))
-        why = node("why", "web", "-o", "json")
-        assert "nobody answers (tcp.a down for" in json.loads(why)["change"]["decision"]
-        assert {"rule", "tcp.a", "tcp.b", "custom.now"} <= set(json.loads(why)["change"]["facts"])
+        change = json.loads(node("why", "web", "-o", "json"))["change"]
+        assert re.search(r"nobody answers \(tcp\.[ab] down for", change["decision"]), change
+        assert {"rule", "tcp.a", "tcp.b", "custom.now"} <= set(change["facts"])
 
     @pytest.mark.parametrize(
         ("words", "said"),

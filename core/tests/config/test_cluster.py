@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,32 @@ def test_a_node_leaves_in_the_next_revision() -> None:
     assert (after.revision, [node.name for node in after.nodes]) == (3, ["n2"])
     with pytest.raises(ConfigError, match="there is no node 'n9'\n  to do: there are: n1, n2"):
         cluster().without_node("n9")
+
+
+def test_a_network_comes_and_goes_in_the_next_revisions() -> None:
+    before = cluster()
+    names = [node.name for node in before.nodes]
+    after = before.with_network("third", 4900, {name: f"10.9.0.{at}" for at, name in enumerate(names, 1)})
+    assert (after.revision, after.networks[-1].name, after.networks[-1].port) == (before.revision + 1, "third", 4900)
+    assert all("third" in node.addresses for node in after.nodes)
+    back = after.without_network("third")
+    assert (back.nodes, back.networks) == (before.nodes, before.networks)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda c: c.with_network(c.networks[0].name, 4800, {c.nodes[0].name: "10.9.0.1"}), "already"),
+        (lambda c: c.with_network("third", 4800, {"nobody": "10.9.0.1"}), "no node 'nobody'"),
+        (lambda c: c.with_network("third", 4800, {}), "no node has an address"),
+        (lambda c: c.with_network("third", 4800, {c.nodes[0].name: "none"}), "not an IPv4"),
+        (lambda c: c.without_network("third"), "no network 'third'"),
+        (lambda c: Cluster.new("c", "a", {"": "10.0.0.1"}, c.nodes[0].public_key).without_network("lan"), "no address"),
+    ],
+)
+def test_a_change_of_networks_that_does_not_fit_is_refused(change: Callable[[Cluster], Cluster], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        change(cluster())
 
 
 @pytest.mark.parametrize(

@@ -337,7 +337,7 @@ class TestMistakesOfTheFile:
 
     def test_everything_that_is_wrong_is_told_at_once(self) -> None:
         text = (
-            "kind: mirrow\nnods: [n1]\npipeline:\n  - drawbridge: {}\n  - harbor: {}\n"
+            "kind: mirrow\nnods: [n1]\npipeline:\n  - drawbridge: {}\n  - arbour: {}\n"
             "checkers:\n  - lighthouse: {port: 70000}\n"
         )
         assert mistakes(text) == [
@@ -346,8 +346,8 @@ class TestMistakesOfTheFile:
             told("4:5", "the key 'address' is missing", "address: With prefix length: 10.0.0.9/24."),
             told(
                 "5:5",
-                "there is no resource or app 'harbor' on this node",
-                "did you mean 'harbour'? If not, `pip install safekit-resource-harbor` or `pip install safekit-harbor`",
+                "there is no resource or app 'arbour' on this node",
+                "did you mean 'harbour'? If not, `pip install safekit-resource-arbour` or `pip install safekit-arbour`",
             ),
             told("7:24", "port: must be at most 65535, not '70000'"),
         ]
@@ -355,8 +355,8 @@ class TestMistakesOfTheFile:
     def test_several_mistakes_make_one_message(self) -> None:
         with pytest.raises(ConfigErrors) as caught:
             compiled("kind: farm\na: 1\nb: 2\n")
-        keys = "keys here: kind, description, nodes, variables, heartbeat, isolation, witness, default_primary, "
-        keys += "weights, boot, max_loops, loop_interval, handle_time, "
-        keys += "pipeline, checkers, conditions, rules, disabled_rules"
+        keys = "keys here: kind, description, nodes, include, variables, node_variables, heartbeat, isolation, "
+        keys += "witness, default_primary, weights, boot, max_loops, loop_interval, handle_time, "
+        keys += "depends_on, pipeline, checkers, conditions, rules, disabled_rules"
         one, two = told("2:1", "unknown key 'a'", keys), told("3:1", "unknown key 'b'", keys)
         assert str(caught.value) == f"2 mistakes:\n{one}\n{two}"

@@ -119,6 +119,11 @@ def test_a_new_module_is_added_and_interrupts_nothing() -> None:
             ],
         ),
         (
+            "address: 10.0.0.9/24",
+            "address: 10.0.0.9/24, stop_timeout: 5s",
+            [("change", "step drawbridge.10.0.0.9", "live", ("stop_timeout: 1m -> 5s",))],
+        ),
+        (
             "COLOUR: red",
             "COLOUR: blue",
             [
@@ -130,7 +135,7 @@ def test_a_new_module_is_added_and_interrupts_nothing() -> None:
         (
             "kind: mirror\n",
             "kind: mirror\nnodes: [n2, n1]\n",
-            [("move", "order of nodes", "live", ("n1, n2 -> n2, n1",))],
+            [("move", "order of nodes", "module", ("n1, n2 -> n2, n1",))],
         ),
         ("kind: mirror\n", "kind: mirror\nnodes: [n1]\n", [("remove", "node n2", "module", ())]),
     ],
@@ -139,16 +144,22 @@ def test_each_change_is_told_with_what_it_interrupts(old: str, new: str, expecte
     assert shown(plan(old, new)) == expected
 
 
-def test_another_kind_needs_the_module_stopped() -> None:
+def test_another_kind_interrupts_the_module() -> None:
     found = plan("kind: mirror", "kind: farm")
     assert ("change", "kind", "module", ("mirror -> farm",)) in shown(found)
-    assert found.impact is Impact.MODULE
-    assert lines(found)[0] == "module 'web': must be stopped on all its nodes for this change"
+    assert lines(found)[0] == "module 'web': is interrupted: it is stopped on all its nodes, and started again"
 
 
-def test_a_node_that_is_added_interrupts_nobody() -> None:
-    before, after = compiled(BASE, ("n1",)), compiled(BASE, ("n1", "n2"))
-    assert shown(diff(before, after)) == [("add", "node n2", "live", ())]
+@pytest.mark.parametrize(("kind", "impact"), [("farm", "live"), ("light", "live"), ("mirror", "module")])
+def test_a_node_that_is_added_interrupts_nobody_but_a_mirror(kind: str, impact: str) -> None:
+    text = BASE.replace("kind: mirror", f"kind: {kind}")
+    assert shown(diff(compiled(text, ("n1",)), compiled(text, ("n1", "n2")))) == [("add", "node n2", impact, ())]
+
+
+def test_a_step_on_which_others_stand_interrupts_the_module() -> None:
+    before, after = compiled(BASE), compiled(BASE.replace("10.0.0.9/24", "10.0.0.9/16"))
+    steps = (before.steps[0].model_copy(update={"bears": True}), *before.steps[1:])
+    assert diff(before.model_copy(update={"steps": steps}), after).impact is Impact.MODULE
 
 
 def test_the_impact_of_all_is_the_worst_of_each() -> None:
@@ -158,11 +169,13 @@ def test_the_impact_of_all_is_the_worst_of_each() -> None:
 
 
 def test_the_text_names_each_step_that_is_interrupted() -> None:
-    text = lines(plan("address: 10.0.0.9/24", "address: 10.0.0.9/16"))
+    found = plan("address: 10.0.0.9/24", "address: 10.0.0.9/16")
+    text = lines(found)
     assert text[:-1] == [
         "module 'web': changes while it runs; only the steps named are interrupted",
         "  ~ step drawbridge.10.0.0.9 (this step is interrupted)",
         "      address: 10.0.0.9/24 -> 10.0.0.9/16",
+        *(f"  {told}" for told in found.latencies),
         "  a start takes at most 80s",
         "  a stop ends within 3m, by force if need be",
     ]

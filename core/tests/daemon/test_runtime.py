@@ -53,7 +53,7 @@ SPECS = (ModuleSpec("web", Kind.LIGHT, ("n1",)),)
 async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
     performed: list[actions.Action] = []
     disk, history = Disk(tmp_path / "facts.db"), History(tmp_path / "history.db")
-    recorder = Recorder(history, 1, lambda decision: None)
+    recorder = Recorder(history, 1, lambda decision: None, lambda: None)
     made = Machine(Runtime("n1", disk, recorder, performed.append), disk, history, performed)
     loop = asyncio.create_task(made.runtime.commit())
     made.runtime.submit(events.Configured(MembershipSpec("n1", (), ("lan",)), SPECS))

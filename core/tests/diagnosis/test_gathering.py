@@ -24,9 +24,10 @@ from safekit.daemon.certificates import certificates, not_after
 from safekit.daemon.machine import machine_facts
 from safekit.daemon.past import gaps, losses, read_past
 from safekit.daemon.recorder import Recorder
-from safekit.engine import events
+from safekit.engine import events, new_node, step
 from safekit.engine.actions import Explain
 from safekit.engine.reports import Heartbeat
+from safekit.engine.spec import MembershipSpec
 from safekit.journal import History
 from safekit.settings import Settings
 
@@ -47,10 +48,13 @@ def history(tmp_path: Path) -> History:
 
 
 def test_pauses_losses_and_alarms_are_read_from_what_a_daemon_records(history: History, tmp_path: Path) -> None:
-    recorder = Recorder(history, 5, lambda decision: None)
+    recorder = Recorder(history, 5, lambda decision: None, lambda: None)
     start_s = time.monotonic() - 60.0
+    node, _ = step(new_node("a"), events.Configured(MembershipSpec("a", ("b",), ("lan",)), ()), start_s)
     for number, offset_s in enumerate((0.0, 0.1, 0.2, 0.8, 0.9, 1.0, 5.0, 5.1, 6.5)):
-        recorder.record(beat(number), start_s + offset_s, changed=offset_s in (0.0, 0.9))
+        before, now_s = node, start_s + offset_s
+        node, _ = step(before, beat(number), now_s)
+        recorder.record(before, beat(number), node, now_s, changed=offset_s in (0.0, 0.9))
     recorder.decided(decision("b is lost: silent on every network", "peer-lost", {"b": "incarnation 1"}), start_s + 2)
     recorder.decided(decision("b is heard on lan", "peer-heard", {"b": "incarnation 1"}), start_s + 5)
     recorder.decided(decision("it is stuck", "stuck", {}, "alarm", "web"), start_s + 6)
@@ -75,7 +79,7 @@ def test_a_silence_as_long_as_the_loss_time_is_no_pause() -> None:
 
 
 def test_a_node_that_came_back_restarted_was_lost_for_good_reason(history: History, tmp_path: Path) -> None:
-    recorder = Recorder(history, 5, lambda decision: None)
+    recorder = Recorder(history, 5, lambda decision: None, lambda: None)
     recorder.decided(decision("b is lost: silent", "peer-lost", {"b": "incarnation 1"}), time.monotonic())
     recorder.decided(decision("b is heard on lan", "peer-heard", {"b": "incarnation 2"}), time.monotonic())
     history.flush()

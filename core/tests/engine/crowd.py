@@ -19,7 +19,7 @@ from safekit.engine.events import (
 from safekit.engine.module import Module
 from safekit.engine.reports import FarmReport, Heartbeat
 from safekit.engine.share import bits, owners_of
-from safekit.engine.spec import Kind
+from safekit.engine.spec import Kind, ModuleSpec
 
 from .kit import INTERVAL_S, LOST_AFTER_S, MODULE, membership, spec
 
@@ -30,7 +30,9 @@ WEB = spec(kind=Kind.FARM, nodes=NAMES)
 class One:
     """One node of the crowd."""
 
-    def __init__(self, name: str, durable: engine.Durable | None = None, incarnation: int = 1) -> None:
+    def __init__(
+        self, name: str, durable: engine.Durable | None = None, incarnation: int = 1, module: ModuleSpec = WEB
+    ) -> None:
         self.name = name
         self.node = engine.restore(name, durable) if durable else engine.new_node(name)
         self.now_s = 100.0
@@ -44,7 +46,7 @@ class One:
         self.answers_runs = True
         self.mute = False
         """It says nothing of the module."""
-        self.tell(Configured(membership(name, NAMES), (WEB,)))
+        self.tell(Configured(membership(name, NAMES), (module,)))
         self.tell(Started(incarnation, boot=False))
 
     def tell(self, event: Event) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from safekit import engine
 from safekit.engine import rules
 from safekit.engine.events import ValueSet
 from safekit.engine.reporting import MAX_TOLD, MAX_TOLD_CHARS
@@ -110,6 +111,12 @@ def test_an_action_waits_until_it_has_been_the_same_for_handle_time() -> None:
     assert bench.shown == (ALONE, READY)
     bench.pass_time(0.7)
     assert bench.m.state is STOP
+
+
+def test_the_next_deadline_is_the_end_of_handle_time() -> None:
+    bench = alone(spec=spec(rules=(rule("restart"),), handle_time_s=0.3))
+    bench.verdict("http.home", "down")
+    assert engine.next_deadline(bench.node) == pytest.approx(bench.now_s + 0.3)
 
 
 def test_handle_time_is_of_the_action_and_not_of_the_rule() -> None:

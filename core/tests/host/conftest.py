@@ -34,10 +34,18 @@ class Config(ResourceConfig):
     name: str = "it"
     how: str = ""
     mark: Path = Path("/nowhere")
+    note: str = ""
 
 
 class Thing(Resource[Config], api=1):
-    """Does what `how` says; a file says that it is started."""
+    """Does what `how` says; a file says that it is started, and has its note."""
+
+    live_keys = frozenset({"note"})
+
+    async def reconfigure(self, before):
+        if self.config.note == "refused":
+            raise ValueError("not so")
+        self.config.mark.write_text(f"{before.note} {self.config.note}")
 
     async def start(self):
         how = self.config.how
@@ -47,6 +55,10 @@ class Thing(Resource[Config], api=1):
             raise ValueError("boom")
         if how == "exit":
             os._exit(9)
+        if how == "leave":
+            raise SystemExit(3)
+        while how == "loop":
+            pass
         if how == "block":
             time.sleep(60)
         if how == "hang":
@@ -65,6 +77,32 @@ class Thing(Resource[Config], api=1):
         return Status(ResourceState.STARTED if self.config.mark.exists() else ResourceState.STOPPED)
 
 
+class Store(Thing, api=1):
+    """Says whose data it has as soon as it runs; what comes after it stands on it."""
+
+    replicates = True
+    bears = True
+
+    @classmethod
+    def scopes(cls, config, kind):
+        return ("both",)
+
+    async def start(self):
+        self.context.log("store started")
+        self.config.mark.touch()
+
+    async def promote(self):
+        self.context.log("store promoted")
+
+    async def demote(self, force):
+        pass
+
+    async def watch(self):
+        self.context.set_value("rfs.uptodate", "up")
+        yield Verdict.up("it runs")
+        await asyncio.sleep(60)
+
+
 class Look(CheckerConfig):
     name: str = "look"
     how: str = ""
@@ -77,6 +115,8 @@ class Looker(Checker[Look], api=1):
         how = self.config.how
         if how == "raise":
             raise ValueError("blind")
+        if how == "leave":
+            raise SystemExit(3)
         if how == "hang":
             await asyncio.sleep(60)
         if how == "large":
@@ -156,7 +196,7 @@ class Driver:
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place = tmp_path / "site"
     points = {
-        "safekit.resources": {"thing": "badly:Thing"},
+        "safekit.resources": {"thing": "badly:Thing", "store": "badly:Store"},
         "safekit.checkers": {"looker": "badly:Looker", "older": "badly:Older"},
     }
     install_distribution(place, "safekit-badly", points, "1.2")

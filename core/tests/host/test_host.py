@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,27 @@ async def test_it_starts_and_stops_and_tells_each_step(drive: Any, tmp_path: Pat
     assert not driver.mark.exists()
 
 
-@pytest.mark.parametrize(("how", "why"), [("raise", "boom"), ("hang", "the start took longer than 1 s")])
+async def test_what_replicates_is_started_before_it_is_known_what_the_node_is_to_be(drive: Any, tmp_path: Path) -> None:
+    driver = drive()
+    await driver.begin(f"kind: mirror\npipeline:\n  - store: {{mark: {tmp_path}/mark}}\n")
+    assert (await driver.run(Phase.PRESTART)).ok
+    assert (await driver.next(events.ValueSet)).resource == "rfs.uptodate"
+    assert driver.mark.exists()
+    assert (await driver.run(Phase.START_BOTH, Phase.START_PRIM)).ok
+    assert [line for line in driver.said if line.startswith("info store ")] == [
+        "info store started",
+        "info store promoted",
+    ]
+    assert (await driver.run(*STOP)).ok
+    assert not driver.mark.exists()
+    assert (await driver.run(Phase.PRESTART)).ok
+    assert (await driver.next(events.ValueSet)).value == "up"  # its watch was turned off, and on again
+    assert (await driver.run(*STOP)).ok
+
+
+@pytest.mark.parametrize(
+    ("how", "why"), [("raise", "boom"), ("leave", "3"), ("hang", "the start took longer than 1 s")]
+)
 async def test_a_start_that_fails_is_undone_and_told(drive: Any, tmp_path: Path, how: str, why: str) -> None:
     driver = drive()
     await driver.begin(module(tmp_path, how))
@@ -44,16 +65,21 @@ async def test_a_start_that_fails_is_undone_and_told(drive: Any, tmp_path: Path,
 
 @pytest.mark.parametrize(
     ("how", "why"),
-    [("exit", "exit code 9"), ("block", "was silent for"), ("leak", "over its limit of 200 MiB")],
+    [
+        ("exit", r"exit code 9 \(package safekit-badly 1.2\)"),
+        ("block", r"was silent for .* s \(blocked by package safekit-badly 1.2, .*badly.py:\d+\)"),
+        ("loop", r"was silent for .* s \(blocked by package safekit-badly 1.2, .*badly.py:\d+\)"),
+        ("leak", r"over its limit of 200 MiB \(leaked by package safekit-badly 1.2\)"),
+    ],
 )
 async def test_a_plugin_that_takes_its_host_along_is_told_and_cleaned_up_after(
     drive: Any, tmp_path: Path, how: str, why: str
 ) -> None:
-    driver = drive(host_silent_s=1.5, host_memory_mib=200)
+    driver = drive(host_silent_s=3.0, host_memory_mib=200)
     await driver.begin(module(tmp_path, how))
     driver.order(*START)
     lost = await driver.next(events.HostLost)
-    assert why in lost.reason
+    assert re.search(why, lost.reason)
     assert driver.mark.exists()
     await driver.begin(module(tmp_path))
     assert (await driver.run(Phase.CLEANUP, force=True)).ok
@@ -111,7 +137,9 @@ def checker(how: str) -> str:
     return f"checkers:\n  - looker: {{how: '{how}', interval: 100ms, timeout: 300ms, action: none}}\n"
 
 
-@pytest.mark.parametrize(("how", "why"), [("raise", "ValueError: blind"), ("hang", "took longer than 0.3 s")])
+@pytest.mark.parametrize(
+    ("how", "why"), [("raise", "ValueError: blind"), ("leave", "SystemExit: 3"), ("hang", "took longer than 0.3 s")]
+)
 async def test_a_checker_that_fails_is_unknown_and_never_down(drive: Any, tmp_path: Path, how: str, why: str) -> None:
     driver = drive()
     await driver.begin(module(tmp_path, more=checker(how)))
@@ -159,6 +187,63 @@ async def test_only_what_changed_restarts(drive: Any, tmp_path: Path) -> None:
     assert any(line.startswith("info thing.second: started") for line in driver.said)
 
 
+async def test_what_stands_on_a_step_that_changes_is_stopped_before_it_and_started_after(
+    drive: Any, tmp_path: Path
+) -> None:
+    def three(how: str) -> str:
+        first, base, above = (
+            f"  - {plugin}: {{name: {name}, how: '{how if name == 'base' else ''}', mark: {tmp_path}/{name}}}\n"
+            for plugin, name in (("thing", "first"), ("store", "base"), ("thing", "above"))
+        )
+        return f"kind: mirror\npipeline:\n{first}{base}{above}"
+
+    driver = drive()
+    await driver.begin(three(""))
+    await driver.run(*START)
+    driver.said.clear()
+    await driver.load(three("otherwise"))
+    driver.hosts.reload("m")
+    assert (await driver.run(Phase.RECONFIGURE)).ok
+    found = [line.removeprefix("info ") for line in driver.said if line.endswith((": stopped", ": started"))]
+    assert found == ["thing.above: stopped", "store.base: stopped", "store.base: started", "thing.above: started"]
+
+
+def noted(tmp_path: Path, note: str, checker: str = "seen") -> str:
+    step = f"pipeline:\n  - thing: {{name: it, note: '{note}', start_timeout: 9s, mark: {tmp_path}/mark}}\n"
+    looker = f"checkers:\n  - looker: {{name: look, interval: 50ms}}\n  - looker: {{name: {checker}}}\n"
+    return f"kind: mirror\n{step}{looker}"
+
+
+async def test_what_may_change_while_it_is_started_stops_nothing(drive: Any, tmp_path: Path) -> None:
+    driver = drive()
+    await driver.begin(noted(tmp_path, "one"))
+    await driver.run(*START)
+    await driver.verdict("looker.look", "up")
+    driver.said.clear()
+    await driver.load(noted(tmp_path, "two", checker="other").replace("9s", "8s"))
+    driver.hosts.reload("m")
+    assert (await driver.run(Phase.RECONFIGURE)).ok
+    assert driver.mark.read_text() == "one two"
+    assert driver.said == []
+    await driver.verdict("looker.other", "up")
+    assert not [e for e in driver.events if getattr(e, "resource", "") == "looker.look"], "it went on without a word"
+
+
+async def test_a_change_that_it_does_not_take_live_is_a_stop_and_a_start(drive: Any, tmp_path: Path) -> None:
+    driver = drive()
+    await driver.begin(noted(tmp_path, "one"))
+    await driver.run(*START)
+    await driver.verdict("looker.look", "up")
+    await driver.load(noted(tmp_path, "refused"))
+    driver.said.clear()
+    driver.hosts.reload("m")
+    assert (await driver.run(Phase.RECONFIGURE)).ok
+    assert driver.said[0].startswith("warning thing.it: warning it is stopped and started, as")
+    steps = [line.split()[2] for line in driver.said[1:] if line.startswith("info thing.it: ")]
+    assert steps == ["stopping", "stopped", "starting", "started"]
+    await driver.verdict("looker.look", "up")
+
+
 # -- compiling
 
 
@@ -170,7 +255,7 @@ async def test_a_plugin_for_another_sdk_is_named_with_both_versions(drive: Any, 
 
 
 async def test_a_missing_plugin_names_the_package_and_the_line(drive: Any) -> None:
-    told = (await drive().compile("kind: light\npipeline:\n  - postgresql: {}\n"))["error"]
+    told = (await drive().compile("kind: light\npipeline:\n  - sybase: {}\n"))["error"]
     assert "module.yaml:3:5" in f"{told}"
     assert "pip install safekit-" in f"{told}"
 
@@ -186,8 +271,8 @@ async def test_a_plugin_that_hangs_while_it_is_imported_is_told(
 
 async def test_a_plugin_that_ends_the_process_is_told(drive: Any, site: Path) -> None:
     (site / "badly.py").write_text("import os; os._exit(3)\n")
-    with pytest.raises(Exception, match="a plugin ends the process or prints"):
-        await drive().compile("kind: light\ncheckers:\n  - looker: {}\n")
+    told = (await drive().compile("kind: light\ncheckers:\n  - looker: {}\n"))["error"]
+    assert told["message"] == "the checker 'looker' (package safekit-badly 1.2) ends the process (exit code 3)"
 
 
 async def test_what_a_plugin_prints_is_not_taken_for_the_result(drive: Any, site: Path) -> None:

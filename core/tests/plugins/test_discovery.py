@@ -50,6 +50,13 @@ def test_a_package_that_says_nothing_of_itself_is_found_too(distributions: Any) 
     assert (found.summary, found.requires_sdk, found.docs_url) == ("", "", "")
 
 
+def test_a_package_that_only_shows_panels_is_found_too(distributions: Any) -> None:
+    distributions.add("queue-panels", "", {"safekit.panels": {"queue": "queue"}})
+    assert [(one.group, one.package) for one in discover() if one.name == "queue"] == [
+        ("safekit.panels", "queue-panels")
+    ]
+
+
 def test_a_package_installed_while_we_run_is_found(distributions: Any) -> None:
     assert "late" not in names(CHECKERS)
     distributions.add("safekit-checker-late", "", {"safekit.checkers": {"late": "Late"}})

@@ -1,125 +1,109 @@
 """The local control socket: how the command line and the console reach the daemon of their own node.
 
-Access is the directory's mode (0700, root): who may open the socket may do everything.
+Who may connect is the mode of the socket and its directory: root, and members of one group. Who it is that calls, the
+kernel says: the console's own user has that group as its first, services that only watch are members beside their own.
+What a caller who is not root may ask for is decided by the operation.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import os
+import contextlib
+import socket
+import struct
 from collections.abc import Awaitable, Callable
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-import zmq
-import zmq.asyncio
-
-from safekit.bus import messages, sockets
+from safekit.bus import messages
 from safekit.bus.messages import Answer, Call
-from safekit_sdk import ConfigError, PeerError
-
-OnCall = Callable[[Call], Awaitable[Answer]]
-MAX_CALLS_AT_ONCE = 64
-_LONGEST_PATH_BYTES = 100
+from safekit_sdk import PeerError
+from safekit_sdk.control import CALL, CallTooLargeError, frame, open_to_group, read_frame, socket_address
 
 
-def _address(path: Path) -> str:
-    if len(os.fsencode(path)) > _LONGEST_PATH_BYTES:
-        raise ConfigError(f"the socket path {path} is too long for a unix socket", hint="choose a shorter SAFEKIT_RUN")
-    return f"ipc://{path}"
+class Caller(Enum):
+    ROOT = "root"
+    CONSOLE = "console"
+    WATCHER = "watcher"
+
+
+OnCall = Callable[[Call, Caller], Awaitable[Answer]]
+ROOTS_CALLS: Final = 64
+OTHERS_CALLS: Final = 24
+"""At once; of all callers together that are not root, so that they can never keep root out."""
+OTHERS_READ: Final = 4
+"""So many calls of theirs are received at once, each up to the largest size."""
+SEND_S: Final = 10.0
+"""A caller that takes longer to say what it wants, or to hear the answer, is hung up on."""
+_CREDENTIALS: Final = struct.Struct("3i")
 
 
 class ControlServer:
-    def __init__(self, context: zmq.asyncio.Context, path: Path, on_call: OnCall) -> None:
-        self._socket = sockets.local_server(context, max_bytes=messages.MAX_CALL_BYTES + 4096)
+    def __init__(self, path: Path, on_call: OnCall, group_id: int | None = None) -> None:
         self._path = path
         self._on_call = on_call
+        self._group_id = group_id
+        self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._in_hand = asyncio.Semaphore(MAX_CALLS_AT_ONCE)
+        self._in_hand = {True: asyncio.Semaphore(ROOTS_CALLS), False: asyncio.Semaphore(OTHERS_CALLS)}
+        self._reading = {True: asyncio.Semaphore(ROOTS_CALLS), False: asyncio.Semaphore(OTHERS_READ)}
 
-    def start(self) -> None:
+    async def start(self) -> None:
+        address = socket_address(self._path)
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path.unlink(missing_ok=True)
-        self._socket.bind(_address(self._path))
-        self._path.chmod(0o600)
-        self._spawn(self._serve())
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._server = await asyncio.start_unix_server(self._accept, address)
+        open_to_group(self._path, self._group_id)
 
     async def close(self) -> None:
+        self._path.unlink(missing_ok=True)  # who calls from now on is told at once that nobody listens
+        if self._server is not None:
+            self._server.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._socket.close(0)
-        self._path.unlink(missing_ok=True)  # who calls from now on is told at once that nobody listens
 
-    async def _serve(self) -> None:
-        while True:
-            frames = await self._socket.recv_multipart()
-            if len(frames) != 2:
-                continue
-            try:
-                call = messages.decode(messages.CALL, frames[1], messages.MAX_CALL_BYTES)
-            except PeerError as error:
-                self._reply(frames[0], Answer(id="", error=messages.error_body(error)))
-                continue
-            self._spawn(self._answer(frames[0], call))
-
-    async def _answer(self, identity: bytes, call: Call) -> None:
-        async with self._in_hand:
-            answer = await self._on_call(call)
-        self._reply(identity, answer)
-
-    def _reply(self, identity: bytes, answer: Answer) -> None:
-        """Lost when the caller is gone."""
-        sockets.send_now(self._socket, identity, messages.encode(answer))
-
-
-class ControlClient:
-    """Blocking calls for the command line; one at a time."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._context = zmq.Context()
-        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
-        self._socket.linger = 0
-        self._socket.maxmsgsize = messages.MAX_CALL_BYTES + 4096
-        self._ids = itertools.count(1)
-        self._connected = False
-
-    def __enter__(self) -> ControlClient:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close(0)
-        self._context.term()
-
-    def call(self, op: str, args: dict[str, Any] | None = None, *, timeout_s: float = 30.0) -> Any:
-        """Return the daemon's result. PeerError when no daemon runs here, TimeoutError, or the daemon's own error."""
-        self._connect()
-        call = Call(id=f"{os.getpid()}-{next(self._ids)}", op=op, args=args or {})
-        self._socket.send(messages.encode(call))
-        answer = self._receive(call, timeout_s)
-        if answer.error is not None:
-            messages.raise_body(answer.error)
-        return answer.result
-
-    def _connect(self) -> None:
-        if self._connected:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        caller = self._caller(writer)
+        by_root = caller is Caller.ROOT
+        if not by_root and self._in_hand[False].locked():
+            writer.close()
             return
-        if not self._path.is_socket():
-            raise PeerError(
-                f"no safekitd runs on this node (no socket {self._path})", hint="start it with `safekit daemon start`"
-            )
-        self._socket.connect(_address(self._path))
-        self._connected = True
+        task = asyncio.create_task(self._serve(reader, writer, caller))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    def _receive(self, call: Call, timeout_s: float) -> Answer:
-        if not self._socket.poll(int(timeout_s * 1000)):
-            raise TimeoutError(f"the daemon did not answer '{call.op}' within {timeout_s:g} s")
-        return messages.decode(messages.ANSWER, self._socket.recv(), messages.MAX_CALL_BYTES)
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, caller: Caller) -> None:
+        """One call. A caller that is gone, or too slow, is nobody's trouble but its own."""
+        by_root = caller is Caller.ROOT
+        try:
+            with contextlib.suppress(asyncio.IncompleteReadError, TimeoutError, OSError):
+                async with self._in_hand[by_root]:
+                    answer = await self._answer(reader, caller)
+                    async with asyncio.timeout(SEND_S):
+                        writer.write(frame(messages.encode(answer)))
+                        await writer.drain()
+        finally:
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, caller: Caller) -> Answer:
+        try:
+            async with asyncio.timeout(SEND_S), self._reading[caller is Caller.ROOT]:
+                call = messages.decode(CALL, await read_frame(reader), messages.MAX_CALL_BYTES)
+        except (PeerError, CallTooLargeError) as error:
+            return Answer(id="", error=messages.error_body(error))
+        return await self._on_call(call, caller)
+
+    def _caller(self, writer: asyncio.StreamWriter) -> Caller:
+        link: socket.socket = writer.get_extra_info("socket")
+        given = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        _, uid, gid = _CREDENTIALS.unpack(given)
+        if uid == 0:
+            return Caller.ROOT
+        try:
+            own_gid = self._path.stat().st_gid  # `console setup` may have opened it since the start
+        except OSError:
+            return Caller.WATCHER
+        return Caller.CONSOLE if gid == own_gid else Caller.WATCHER

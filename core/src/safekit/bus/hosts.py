@@ -18,6 +18,11 @@ log = structlog.get_logger("bus")
 OnMessage = Callable[[str, Any], None]
 
 
+def stall_file(socket: Path, module: str) -> Path:
+    """Where a host that does not turn any more says what keeps it, beside the socket that it cannot speak through."""
+    return socket.parent / "stalls" / module
+
+
 class HostServer:
     """The daemon's end. A host's identity is `module/nonce`, given to it by the daemon that spawned it."""
 

@@ -6,18 +6,28 @@ by `decode`, for the smaller limit of a kind.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from safekit.engine.actions import Phase, WitnessCall
 from safekit.engine.reports import Heartbeat
-from safekit_sdk import ConfigError, InternalError, PeerError, PluginError, RefusedError, SafekitError
+from safekit_sdk.control import (
+    MAX_CALL_BYTES,
+    Answer,
+    Call,
+    ErrorBody,
+    Message,
+    decode,
+    encode,
+    error_body,
+    raise_body,
+)
+
+__all__ = ["MAX_CALL_BYTES", "Answer", "Call", "ErrorBody", "Message", "decode", "encode", "error_body", "raise_body"]
 
 MAX_BEAT_BYTES = 4 << 20
 """A thousand modules that are farms, of which each bucket has an earlier owner."""
-MAX_CALL_BYTES = 24 << 20
-"""A configuration bundle of 16 MiB, in base64."""
 MAX_HOST_BYTES = 4 << 20
 MAX_JOIN_BYTES = 64 << 10
 
@@ -26,36 +36,13 @@ Name = Annotated[str, Field(max_length=128)]
 Bits = Annotated[str, Field(pattern=r"^[0-9a-f]{1,64}$")]
 
 
-class Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    v: Literal[1] = 1
-    """The version of the protocol; another one is refused by name."""
-
-
 class Beat(Message):
+    """What a later version says besides is not heard, all that this one knows is: while a cluster is upgraded, no node
+    may seem silent. A change that an earlier version must not miss is another `v`."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
     kind: Literal["beat"] = "beat"
     heartbeat: Heartbeat
-
-
-class ErrorBody(Message):
-    code: Literal["config", "plugin", "peer", "refused", "internal", "timeout"]
-    message: str
-    where: str = ""
-    hint: str = ""
-
-
-class Call(Message):
-    kind: Literal["call"] = "call"
-    id: Name
-    op: Name
-    args: dict[str, Any] = {}
-
-
-class Answer(Message):
-    kind: Literal["answer"] = "answer"
-    id: Name
-    result: Any = None
-    error: ErrorBody | None = None
 
 
 class Load(Message):
@@ -63,8 +50,8 @@ class Load(Message):
 
     kind: Literal["load"] = "load"
     compiled: dict[str, Any]
-    settings: dict[str, str] = {}
-    """node, etc_dir, var_dir, run_dir, cgroup."""
+    settings: dict[str, str] = Field(default_factory=dict)
+    """node, etc_dir, var_dir, run_dir, control_socket, cgroup."""
 
 
 class Run(Message):
@@ -198,7 +185,13 @@ class VerdictSaid(Message):
     resource: Name
     health: Literal["init", "up", "down", "unknown"]
     reason: Text = ""
-    facts: dict[str, str] = {}
+    facts: dict[str, str] = Field(default_factory=dict)
+
+
+class Measured(VerdictSaid):
+    """What a checker answered last and the rules do not see, as its health stays what it was."""
+
+    kind: Literal["measured"] = "measured"  # type: ignore[assignment]
 
 
 class ValueSaid(Message):
@@ -256,6 +249,7 @@ FromHost = Annotated[
     | WitnessSaid
     | Inspected
     | VerdictSaid
+    | Measured
     | ValueSaid
     | StepState
     | LogLine
@@ -265,56 +259,7 @@ FromHost = Annotated[
 BETWEEN_NODES: TypeAdapter[Beat | Call | Answer] = TypeAdapter(
     Annotated[Beat | Call | Answer, Field(discriminator="kind")]
 )
-CALL = TypeAdapter(Call)
-ANSWER = TypeAdapter(Answer)
 TO_HOST: TypeAdapter[Any] = TypeAdapter(ToHost)
 FROM_HOST: TypeAdapter[Any] = TypeAdapter(FromHost)
 JOIN_REQUEST = TypeAdapter(JoinRequest)
 JOIN_ANSWER = TypeAdapter(JoinAnswer)
-
-M = TypeVar("M")
-
-
-def encode(message: Message) -> bytes:
-    return message.model_dump_json().encode()
-
-
-def decode(adapter: TypeAdapter[M], data: bytes, limit_bytes: int) -> M:
-    """Return the message; PeerError when it is too large, malformed or of another version."""
-    if len(data) > limit_bytes:
-        raise PeerError(f"a message of {len(data)} bytes is over the limit of {limit_bytes}")
-    try:
-        return adapter.validate_json(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise PeerError(
-            f"a malformed message was refused: {first['msg']} at '{place}'",
-            hint="check that all nodes run the same version of safekit",
-        ) from None
-
-
-_CODES: tuple[tuple[type[SafekitError], str], ...] = (
-    (ConfigError, "config"),
-    (PluginError, "plugin"),
-    (PeerError, "peer"),
-    (RefusedError, "refused"),
-    (InternalError, "internal"),
-)
-
-
-def error_body(error: BaseException) -> ErrorBody:
-    """What travels of an error: never a trace, never a local variable."""
-    if isinstance(error, TimeoutError):
-        return ErrorBody(code="timeout", message=str(error) or "it took too long")
-    if not isinstance(error, SafekitError):
-        return ErrorBody(code="internal", message=f"{type(error).__name__}: {error}"[:2000])
-    code = next((word for cls, word in _CODES if isinstance(error, cls)), "internal")
-    return ErrorBody.model_validate({"code": code, "message": error.message, "where": error.where, "hint": error.hint})
-
-
-def raise_body(body: ErrorBody) -> None:
-    if body.code == "timeout":
-        raise TimeoutError(body.message)
-    cls = next((cls for cls, word in _CODES if word == body.code), InternalError)
-    raise cls(body.message, where=body.where, hint=body.hint)

@@ -26,6 +26,8 @@ log = structlog.get_logger("bus")
 OnBeat = Callable[[str, Heartbeat], None]
 OnCall = Callable[[str, Call], Awaitable[Answer]]
 MAX_CALLS_AT_ONCE = 32
+RETIRES_S = 1.0
+"""How long an address that is given up is still listened on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class NodeBus:
         self._members = _Members(lambda: self._names)
         self._authenticator = AsyncioAuthenticator(context)
         self._servers: dict[Listening, tuple[sockets.Socket, asyncio.Task[None]]] = {}
+        self._retired: dict[Listening, tuple[sockets.Socket, asyncio.Task[None], asyncio.TimerHandle]] = {}
         self._beats: dict[PeerAddress, sockets.Socket] = {}
         self._calls: dict[PeerAddress, tuple[sockets.Socket, asyncio.Task[None]]] = {}
         self._waiting: dict[str, asyncio.Future[Answer]] = {}
@@ -88,6 +91,8 @@ class NodeBus:
             self._authenticator.configure_curve_callback(domain, credentials_provider=self._members)
 
     async def close(self) -> None:
+        for place in list(self._retired):
+            self._servers[place] = self._taken_back(place)
         tasks = [task for _, task in (*self._servers.values(), *self._calls.values())] + list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -104,14 +109,28 @@ class NodeBus:
         """Bind and connect what is new, close what is gone. PeerError when an address cannot be bound."""
         self._names = {peer.public_key: peer.node for peer in peers}
         for gone in set(self._servers) - listening:
-            self._end(*self._servers.pop(gone))
+            self._retire(gone)
         for new in listening - set(self._servers):
-            self._servers[new] = self._listen(new)
+            self._servers[new] = self._taken_back(new) if new in self._retired else self._listen(new)
         for left in set(self._beats) - peers:
             self._beats.pop(left).close(0)
             self._end(*self._calls.pop(left))
         for joined in peers - set(self._beats):
             self._connect(joined)
+
+    def _retire(self, place: Listening) -> None:
+        """A little later: the change that takes it away may have been asked for on it, and has to be answered."""
+        socket, task = self._servers.pop(place)
+        end = asyncio.get_running_loop().call_later(RETIRES_S, self._end_retired, place)
+        self._retired[place] = (socket, task, end)
+
+    def _end_retired(self, place: Listening) -> None:
+        self._end(*self._taken_back(place))
+
+    def _taken_back(self, place: Listening) -> tuple[sockets.Socket, asyncio.Task[None]]:
+        socket, task, end = self._retired.pop(place)
+        end.cancel()
+        return socket, task
 
     def _end(self, socket: sockets.Socket, task: asyncio.Task[None]) -> None:
         task.cancel()
@@ -190,12 +209,13 @@ class NodeBus:
                 if waiting is not None and not waiting.done():
                     waiting.set_result(answer)  # type: ignore[arg-type]
 
-    async def call(self, node: str, op: str, args: dict[str, Any], timeout_s: float) -> Any:
-        """Ask a peer and return its result, trying its networks in turn; PeerError when none answers."""
+    async def call(self, node: str, op: str, args: dict[str, Any], timeout_s: float, by: str = "") -> Any:
+        """Ask a peer and return its result, trying its networks in turn; PeerError when none answers. `by`: for whom
+        it is asked."""
         links = [self._calls[peer][0] for peer in sorted(self._calls, key=lambda p: p.network) if peer.node == node]
         if not links:
             raise PeerError(f"node '{node}' is not in this cluster", hint="`safekit cluster status` lists the nodes")
-        call = Call(id=f"{op}-{next(self._ids)}", op=op, args=args)
+        call = Call(id=f"{op}-{next(self._ids)}", op=op, args=args, by=by)
         answer = await self._ask(node, links, call, timeout_s)
         if answer.error is not None:
             messages.raise_body(answer.error)
@@ -207,8 +227,10 @@ class NodeBus:
         try:
             for link in links:
                 try:
-                    await asyncio.wait_for(link.send(messages.encode(call)), min(1.0, timeout_s))
-                    return await asyncio.wait_for(future, timeout_s)
+                    async with asyncio.timeout(min(1.0, timeout_s)):
+                        await link.send(messages.encode(call))
+                    async with asyncio.timeout(timeout_s):
+                        return await future
                 except TimeoutError:
                     if future.cancelled():
                         break

@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import sys
 import traceback
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, Final
 
 import typer
 
-from safekit.cli import cluster, configuration, daemon, doctor, farm, journal, module, plugins, rules, status
 from safekit.cli.output import EXPECTED, ExitCode, fail
 from safekit_sdk import PluginError
 
 GROUP = "safekit.commands"
+WORDS: Final[dict[str, tuple[str, ...]]] = {
+    "cluster": ("cluster",),
+    "daemon": ("daemon",),
+    "module": ("module",),
+    "farm": ("farm",),
+    "rules": ("rules",),
+    "plugins": ("plugins",),
+    "status": ("status",),
+    "configuration": ("validate", "plan", "apply", "schema", "set", "get"),
+    "versions": ("diff",),
+    "importing": ("import",),
+    "journal": ("log", "why"),
+    "doctor": ("doctor",),
+    "snapshot": ("snapshot",),
+    "replay": ("replay",),
+}
+"""The modules beside this one, with the words that each answers to. Where one of these is said, nothing else is
+imported: that would take longer than most answers."""
 
 
 def build(invoked: str) -> typer.Typer:
-    """The whole tree; of the plugins' groups only the one that is invoked is imported."""
+    """The whole tree, or what is invoked; of the plugins' groups only the one that is invoked is imported."""
     app = typer.Typer(
         name="safekit",
         help="High availability for plain servers.",
@@ -25,17 +43,17 @@ def build(invoked: str) -> typer.Typer:
         add_completion=True,
         pretty_exceptions_enable=False,
     )
-    app.add_typer(cluster.app, name="cluster")
-    app.add_typer(daemon.app, name="daemon")
-    app.add_typer(module.app, name="module")
-    app.add_typer(farm.app, name="farm")
-    app.add_typer(rules.app, name="rules")
-    app.add_typer(plugins.app, name="plugins")
-    status.register(app)
-    configuration.register(app)
-    journal.register(app)
-    doctor.register(app)
-    own = {group.name for group in app.registered_groups} | {c.name for c in app.registered_commands}
+    only = [module for module, words in WORDS.items() if invoked in words]
+    for name in only or WORDS:
+        module = import_module(f"{__package__}.{name}")
+        if hasattr(module, "register"):
+            module.register(app)
+        else:
+            app.add_typer(module.app, name=name)
+    if only:
+        app.callback()(lambda: None)  # with one command alone typer would take its name for an argument
+        return app
+    own = {word for words in WORDS.values() for word in words}
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         if entry.name not in own:
             _add(app, entry, invoked)
@@ -56,10 +74,9 @@ def _add(app: typer.Typer, entry: EntryPoint, invoked: str) -> None:
 def _load(entry: EntryPoint, package: str) -> typer.Typer:
     try:
         group: Any = entry.load()
-    except Exception as error:  # a plugin's door
-        raise PluginError(
-            f"the command '{entry.name}' of {package} cannot be loaded: {error}", hint=f"pip uninstall {package}"
-        ) from error
+    except (Exception, SystemExit) as error:  # a plugin's door
+        wrong = f"the command '{entry.name}' of {package} cannot be loaded: {type(error).__name__}: {error}"
+        raise PluginError(wrong, hint=f"pip uninstall {package}") from error
     if not isinstance(group, typer.Typer):
         raise PluginError(f"the command '{entry.name}' of {package} is not a typer.Typer")
     return group

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import getpass
 import os
-from typing import Any
+from typing import Any, Final
 
-from safekit.bus.control import ControlClient
-from safekit.bus.messages import ErrorBody, raise_body
 from safekit.settings import Settings
-from safekit_sdk import ConfigError, PeerError
+from safekit_sdk import PeerError
+from safekit_sdk.control import ControlClient, ErrorBody, Operator, raise_body
+
+ANSWER_S: Final = 5.0
+"""How long the daemon may take to say that it is there."""
 
 
 def ask(op: str, args: dict[str, Any] | None = None, *, timeout_s: float = 30.0) -> Any:
-    if os.geteuid() != 0 and not os.access(Settings().run, os.X_OK):
-        raise ConfigError("only root may talk to safekitd", hint="use sudo")
-    with ControlClient(Settings().control_socket) as client:
-        return client.call(op, args, timeout_s=timeout_s)
+    return ControlClient(Settings().control_socket, _operator()).call(op, args, timeout_s=timeout_s)
+
+
+def answers() -> bool:
+    """Whether the daemon of this node does; it is not waited for where none holds the lock."""
+    from safekit.daemon.aftermath import lock_holder
+
+    try:
+        ask("ping", timeout_s=ANSWER_S if lock_holder(Settings().run / "safekitd.lock") else 0.0)
+    except (PeerError, TimeoutError):
+        return False
+    return True
 
 
 def ask_nodes(op: str, args: dict[str, Any], nodes: tuple[str, ...], *, timeout_s: float = 10.0) -> dict[str, Any]:
@@ -45,9 +55,10 @@ def statuses() -> dict[str, Any]:
     return ask_nodes("status", {}, ("*",), timeout_s=3.0)
 
 
-def operator() -> str:
-    """Who gave the command, for the journal."""
-    return os.environ.get("SUDO_USER") or getpass.getuser()
+def _operator() -> Operator:
+    """Who gives the command and from where, for the journal."""
+    remote = os.environ.get("SSH_CONNECTION", "").partition(" ")[0]
+    return Operator(os.environ.get("SUDO_USER") or getpass.getuser(), f"ssh from {remote}" if remote else "")
 
 
 def unreachable(answer: dict[str, Any]) -> bool:

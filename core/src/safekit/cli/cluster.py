@@ -14,6 +14,8 @@ from safekit.cli.output import Format, plain, rows, show
 from safekit_sdk import ConfigError, Duration
 
 app = typer.Typer(help="Make a cluster, let nodes join, see them.", no_args_is_help=True)
+networks = typer.Typer(help="The networks on which the nodes hear each other.", no_args_is_help=True)
+app.add_typer(networks, name="network")
 Node = Annotated[str, typer.Option("--node", help="This node's name; its host name when absent.")]
 Addresses = Annotated[
     list[str],
@@ -80,6 +82,45 @@ def join(
     _become_member(settings, pair, cluster)
     print(f"joined cluster '{cluster.name}' as node '{own}'")
     print("next: `safekit daemon start`; the modules' configuration comes by itself")
+
+
+@app.command()
+def remove(
+    node: Annotated[str, typer.Argument(help="Its name.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="It does not answer, and you know that it is off and stays off.")
+    ] = False,
+) -> None:
+    """Take a node out of the cluster: its key is not heard any more. It must run nothing."""
+    named = ask("cluster-remove", {"node": node, "force": force})["modules"]
+    print(f"'{node}' is out of the cluster")
+    for module in named:
+        print(f"next: take it out of the module: `safekit plan {module}`, then `safekit apply {module}`")
+    print(f"on '{node}', if it comes back: `safekit daemon stop`, then move cluster.yaml and node.key away")
+
+
+@networks.command("add")
+def add_network(
+    name: Annotated[str, typer.Argument(help="What it is called.")],
+    addresses: Annotated[list[str], typer.Argument(metavar="NODE=ADDRESS...", help="The nodes' addresses on it.")],
+    port: Annotated[int, typer.Option(help="Port for the traffic between nodes on it.")] = 4800,
+) -> None:
+    """Have the nodes hear each other on one more network, from now on."""
+    pairs = [text.partition("=") for text in addresses]
+    if wrong := next((text for text in addresses if "=" not in text), None):
+        raise ConfigError(f"'{wrong}' is not NODE=ADDRESS", where="safekit cluster network add")
+    named = {node: address for node, _, address in pairs}
+    if len(named) != len(pairs):
+        raise ConfigError("two addresses for one node", hint="NODE=ADDRESS, once for each node")
+    ask("network-add", {"network": name, "port": port, "addresses": named})
+    print(f"network '{name}' added; who hears whom: `safekit cluster status`")
+
+
+@networks.command("remove")
+def remove_network(name: Annotated[str, typer.Argument(help="What it is called.")]) -> None:
+    """Give a network up. The nodes must have another one in common."""
+    ask("network-remove", {"network": name})
+    print(f"network '{name}' removed")
 
 
 @app.command()

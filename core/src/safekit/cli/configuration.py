@@ -1,4 +1,4 @@
-"""`safekit validate`, `plan`, `apply`, `restore`, `schema`, `set`, `get`: configuration and values."""
+"""`safekit validate`, `plan`, `apply`, `schema`, `set`, `get`: configuration and values."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from safekit.cli.ask import ask, ask_nodes, chosen, operator, results
+from safekit.cli.ask import ask, ask_nodes, chosen, results
 from safekit.cli.options import All, On, Output
-from safekit.cli.output import ExitCode, Format, clock, plain, rows, show
-from safekit_sdk import ConfigError
+from safekit.cli.output import ExitCode, Format, plain, rows, show
+from safekit_sdk import ConfigError, SafekitError
 
 if TYPE_CHECKING:
     from safekit.config.compiled import CompiledModule
@@ -26,7 +26,7 @@ From = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    for command in (validate, plan, apply, restore, schema):
+    for command in (validate, plan, apply, schema):
         app.command()(command)
     app.command("set")(set_value)
     app.command("get")(get_values)
@@ -45,7 +45,7 @@ def validate(
 
 
 def compile_here(path: Path, name: str, nodes: tuple[str, ...] = ()) -> CompiledModule:
-    """Without a daemon; for the nodes of this node's cluster when none are named."""
+    """As this node has it, without a daemon; for the nodes of its cluster when none are named."""
     from safekit.config.cluster import Cluster
     from safekit.config.compiler import compile_module
     from safekit.settings import Settings
@@ -54,13 +54,33 @@ def compile_here(path: Path, name: str, nodes: tuple[str, ...] = ()) -> Compiled
     if not nodes and Settings().cluster_file.exists():
         nodes = tuple(node.name for node in Cluster.load(Settings().cluster_file).nodes)
     shown = path / "module.yaml" if path.is_dir() else path
-    return compile_module(files["module.yaml"], str(shown), nodes or ("node1", "node2"), name)
+    nodes = nodes or ("node1", "node2")
+    includes = not path.is_dir() and path.name == "module.yaml" and b"include" in files["module.yaml"]
+    whole = read_module(path.parent) if includes else files
+    own = _own_node()
+    compiled = compile_module(files["module.yaml"], str(shown), nodes, name, node=own, beside=whole)
+    for node in nodes if "node_variables" in files["module.yaml"].decode(errors="replace") else ():
+        compile_module(files["module.yaml"], str(shown), nodes, name, node=node, beside=whole)
+    return compiled
+
+
+def _own_node() -> str:
+    """As the cluster calls this machine; empty when it is in none, or when its key is not for this user."""
+    from safekit.bus import keys
+    from safekit.config.cluster import Cluster
+    from safekit.settings import Settings
+
+    try:
+        pair, cluster = keys.load(Settings().key_file), Cluster.load(Settings().cluster_file)
+    except SafekitError:
+        return ""
+    return next((node.name for node in cluster.nodes if node.public_key == pair.public), "")
 
 
 def plan(module: Module, source: From = None, output: Output = Format.TABLE) -> None:
     """Show what `apply` would do on each node and what it would interrupt; nothing is changed. Exit code 3
     when there is something to do."""
-    answers = ask("plan", _request(module, read_module(source or _folder(module))), timeout_s=60.0)
+    answers = ask("plan", _request(module, read_module(source or module_folder(module))), timeout_s=60.0)
     show(answers, output, _plan_text)
     if any(answer.get("error") for answer in answers.values()):
         sys.exit(ExitCode.ERROR)
@@ -70,7 +90,7 @@ def plan(module: Module, source: From = None, output: Output = Format.TABLE) -> 
 
 def apply(module: Module, source: From = None) -> None:
     """Apply a module's files on all its nodes, or on none; only what changed restarts."""
-    apply_files(module, read_module(source or _folder(module)))
+    apply_files(module, read_module(source or module_folder(module)))
 
 
 def apply_files(module: str, files: dict[str, bytes]) -> None:
@@ -81,30 +101,6 @@ def apply_files(module: str, files: dict[str, bytes]) -> None:
     for node in done["late"]:
         print(f"warning: {node} did not answer in the end; it fetches the configuration when it is back")
     print(f"module '{module}': revision {done['revision']} is in force on {', '.join(done['nodes'])}")
-
-
-def restore(
-    module: Module,
-    version: Annotated[int, typer.Argument(help="The version to go back to; they are listed when absent.")] = 0,
-    output: Output = Format.TABLE,
-) -> None:
-    """List a module's earlier configurations, or apply one again."""
-    from safekit.config.store import Store
-    from safekit.settings import Settings
-
-    store = Store(Settings().etc, Settings().var)
-    if not version:
-        show([found.model_dump(mode="json") for found in store.versions(module)], output, _versions_table)
-        return
-    apply_files(module, store.version_files(module, version))
-
-
-def _versions_table(found: list[dict[str, Any]]) -> Any:
-    return rows(
-        "",
-        ("VERSION", "TIME", "BY", "DIGEST"),
-        [(str(v["number"]), clock(v["time"]), plain(v["author"]), v["digest"][:12]) for v in found],
-    )
 
 
 def schema() -> None:
@@ -122,7 +118,7 @@ def set_value(
     everywhere: All = False,
 ) -> None:
     """Set a resource value for the rules."""
-    args = {"module": module, "resource": resource, "value": value, "by": operator()}
+    args = {"module": module, "resource": resource, "value": value}
     results(ask_nodes("set-value", args, chosen(on, everywhere)))
 
 
@@ -149,7 +145,8 @@ def _values_table(found: dict[str, Any]) -> Any:
     return rows("", ("NODE", "RESOURCE", "VALUE", "SINCE", "REASON"), lines)
 
 
-def _folder(module: str) -> Path:
+def module_folder(module: str) -> Path:
+    """Where its files can be edited."""
     from safekit.settings import Settings
 
     return Settings().etc / "modules" / module
@@ -168,7 +165,7 @@ def read_module(path: Path) -> dict[str, bytes]:
 
 def _request(module: str, files: dict[str, bytes]) -> dict[str, Any]:
     encoded = {name: base64.b64encode(content).decode() for name, content in files.items()}
-    return {"module": module, "files": encoded, "by": operator()}
+    return {"module": module, "files": encoded}
 
 
 def _plan_text(answers: dict[str, Any]) -> Any:

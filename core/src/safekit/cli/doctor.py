@@ -6,21 +6,20 @@ import socket
 import sys
 import textwrap
 import time
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from safekit.cli.ask import ask
+from safekit.cli.ask import answers, ask
 from safekit.cli.options import Output
 from safekit.cli.output import ExitCode, Format, console, plain, show
 from safekit.diagnosis import ClusterFacts, Report, Severity, diagnose
 from safekit.settings import Settings
-from safekit_sdk import ConfigError, PeerError
+from safekit_sdk import ConfigError
 
 NODE_S: Final = 20.0
 """How long a node may take for its answer; the whole takes little longer."""
-ANSWER_S: Final = 5.0
-"""How long this node's own daemon may take to say that it is there."""
 _COLOURS: Final = {Severity.ALARM: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 
 
@@ -29,27 +28,28 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(
-    module: Annotated[str, typer.Argument(help="Only this module and its nodes; every module when absent.")] = "",
+    module: Annotated[
+        str, typer.Argument(help="Only this module and its nodes; every module when absent. Or a snapshot, a .tar.gz.")
+    ] = "",
     output: Output = Format.TABLE,
 ) -> None:
     """Name what is wrong or at risk on any node, in order of weight, and what mends it. Nothing is changed. Exit code
-    3 when there is an alarm or a warning. Also where safekitd does not run: then of this machine only."""
-    report = diagnose(_gathered(module))
+    3 when there is an alarm or a warning. Also where safekitd does not run: then of this machine only. Of a snapshot it
+    says what it would have said when that was made."""
+    from safekit.snapshot import Snapshot, is_snapshot
+
+    report = diagnose(Snapshot(Path(module)).cluster_facts()) if is_snapshot(module) else _asked(module)
     show(report.model_dump(mode="json"), output, lambda _: _text(report))
     if report.at_risk:
         sys.exit(ExitCode.DIFFERENT)
 
 
-def _gathered(module: str) -> ClusterFacts:
-    from safekit.daemon.aftermath import lock_holder
-
-    may_answer = lock_holder(Settings().run / "safekitd.lock")
-    try:
-        ask("ping", timeout_s=ANSWER_S if may_answer else 0.0)
-    except (PeerError, TimeoutError):
-        return _alone(module)
+def _asked(module: str) -> Report:
+    """The daemon of this node asks every node; without one this machine is looked at from outside."""
+    if not answers():
+        return diagnose(_alone(module))
     args = {"module": module or None, "timeout_s": NODE_S}
-    return ClusterFacts.model_validate(ask("examine", args, timeout_s=NODE_S + 10.0))
+    return Report.model_validate(ask("diagnose", args, timeout_s=NODE_S + 10.0))
 
 
 def _alone(module: str) -> ClusterFacts:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from safekit.cli.ask import ask_nodes, one_result, operator, results, statuses
+from safekit.cli.ask import ask_nodes, one_result, results, statuses
 from safekit.cli.options import Output, Timeout
 from safekit.cli.output import Format, plain, rows, show
 from safekit.engine.spec import MAX_WEIGHT
@@ -181,7 +181,7 @@ def _farms(node: str, only: list[str] | None) -> list[str]:
 
 def _set_weight(node: str, modules: list[str], weight: int | None) -> None:
     for module in modules:
-        args = {"module": module, "weight": weight, "by": operator()}
+        args = {"module": module, "weight": weight}
         results(ask_nodes("weight", args, (node,)))
 
 

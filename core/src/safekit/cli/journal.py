@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from safekit.cli.ask import ask, ask_nodes
-from safekit.cli.options import Output
+from safekit.cli.ask import ask, ask_nodes, one_result
+from safekit.cli.options import File, Output
 from safekit.cli.output import Format, clock, console, plain, rows, show
 from safekit_sdk import ConfigError
 
@@ -25,10 +27,14 @@ def log(
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until interrupted.")] = False,
     everything: Annotated[bool, typer.Option("--events", help="Also every input of the engine.")] = False,
     on: Annotated[str, typer.Option("--on", help="Of this node.")] = "",
+    file: File = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Show what happened on a node: decisions, and what plugins said."""
     kinds = ("decision", "log", "event") if everything else ("decision", "log")
+    if file is not None:
+        show(_filed(file, on, module or None, kinds, last), output, _log_table)
+        return
     found = _entries(on, module or None, kinds, last, 0)
     show(found, output, _log_table)
     while follow:
@@ -44,40 +50,41 @@ def why(
     module: Annotated[str, typer.Argument(help="The module.")],
     on: Annotated[str, typer.Option("--on", help="As this node saw it.")] = "",
     back: Annotated[int, typer.Option("--back", help="Explain the change so many changes ago.", min=0)] = 0,
+    file: File = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Explain the last change of a module: what was decided, by which rule, on which facts."""
-    decisions = _entries(on, module, ("decision",), 1000, 0)
-    changes = [place for place, entry in enumerate(decisions) if _begins_something(_body(entry))]
-    if len(changes) <= back:
-        raise ConfigError(
-            f"the history has no such change of module '{module}'", hint="`safekit log` shows what it has"
-        )
-    place = changes[-1 - back]
-    end = changes[-back] if back else len(decisions)
-    change = decisions[place]
-    found = {
-        "change": _body(change),
-        "wall": change["wall"],
-        "before": [_body(entry) for entry in decisions[max(place - 5, 0) : place]],
-        "after": [{**_body(entry), "later_s": entry["wall"] - change["wall"]} for entry in decisions[place + 1 : end]],
-    }
+    args = {"module": module, "back": back}
+    if file is not None:
+        found = _explained(file, on, module, back)
+    else:
+        found = one_result(ask_nodes("why", args, (on,))) if on else ask("why", args)
     show(found, output, _why_text)
 
 
-def _begins_something(decision: dict[str, Any]) -> bool:
-    """Not the end of a change that an earlier decision began: that it is done is no reason for it."""
-    before, after = decision["before"], decision["after"]
-    arrives = before.partition("/")[0] == after.partition("/")[0] and before.endswith("/Transient")
-    return before != after and not (arrives and (after.endswith("/Ready") or after.startswith("STOP/")))
+def _filed(file: Path, on: str, module: str | None, kinds: tuple[str, ...], last: int) -> list[dict[str, Any]]:
+    from safekit.journal import Query, query_history
+    from safekit.snapshot import history_file
+
+    with history_file(file, on) as path:
+        return [asdict(entry) for entry in query_history(path, Query(module, kinds, last=last))]
+
+
+def _explained(file: Path, on: str, module: str, back: int) -> dict[str, Any]:
+    from safekit.journal import explain_from
+    from safekit.snapshot import history_file
+
+    with history_file(file, on) as path:
+        found = explain_from(path, module, back)
+    if found is None:
+        raise ConfigError(f"there is no such change of module '{module}' in it", where=str(file))
+    return found
 
 
 def _entries(on: str, module: str | None, kinds: tuple[str, ...], last: int, after_id: int) -> list[dict[str, Any]]:
     args = {"module": module, "kinds": kinds, "last": last, "after_id": after_id}
     if not on:
         return list(ask("entries", args))
-    from safekit.cli.ask import one_result
-
     return list(one_result(ask_nodes("entries", args, (on,))))
 
 

@@ -9,12 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
-from safekit.cli.ask import ask, ask_nodes, chosen, operator, results, statuses
+from safekit.cli import packing, versions
+from safekit.cli.ask import ask, ask_nodes, chosen, results, statuses
 from safekit.cli.options import All, On, Output, Timeout
 from safekit.cli.output import Format, rows, show
 from safekit_sdk import ConfigError, RefusedError
 
 app = typer.Typer(help="Add and remove modules, start, stop and move them.", no_args_is_help=True)
+versions.add_to_module(app)
+packing.add_to_module(app)
 Name = Annotated[str, typer.Argument(help="The module.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done.")]
 _RUNNING = {"ALONE", "PRIM", "SECOND", "UP"}
@@ -89,8 +92,11 @@ def _list_table(found: list[dict[str, Any]]) -> Any:
 def _command(
     name: str, command: str, nodes: tuple[str, ...], *, force: bool = False, quiet: bool = False
 ) -> dict[str, Any]:
-    args = {"module": name, "command": command, "force": force, "by": operator()}
-    answers = ask_nodes("command", args, nodes)
+    args = {"module": name, "command": command, "force": force}
+    return _decided(ask_nodes("command", args, nodes), quiet=quiet)
+
+
+def _decided(answers: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
     done = results(answers)
     if not quiet:
         for node, result in done.items():
@@ -110,11 +116,13 @@ def start(name: Name, on: On = None, everywhere: All = False, wait: Wait = True,
 
 @app.command()
 def stop(name: Name, on: On = None, everywhere: All = False, wait: Wait = True, timeout: Timeout = 300.0) -> None:
-    """Stop the module on this node; its peer takes over when it was primary here."""
+    """Stop the module on this node; its peer takes over when it was primary here. On several nodes the secondary stops
+    first."""
     nodes = chosen(on, everywhere)
-    _command(name, "stop", nodes, quiet=wait)
+    asked = {"module": name, "nodes": nodes, "timeout_s": max(timeout, 0.1)}
+    stopped = _decided(ask("stop", asked, timeout_s=timeout + 15.0), quiet=wait)
     if wait:
-        _await_states(name, nodes, {"STOP"}, timeout)
+        _await_states(name, tuple(stopped), {"STOP"}, timeout)
 
 
 @app.command()

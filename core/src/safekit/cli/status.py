@@ -79,6 +79,14 @@ def _ago(seconds: float) -> str:
     return f"{seconds:.0f}s"
 
 
+def _newest(module: dict[str, Any], value: dict[str, Any]) -> str:
+    """The reason of the verdict, or what the checker has answered since."""
+    since = module["measured"].get(value["resource"])
+    if since is None:
+        return str(value["reason"])
+    return f"{since['reason']} ({since['health']}, {since['age_s']:.0f} s ago)"
+
+
 def _detail(node: str, result: dict[str, Any]) -> Any:
     lines = []
     for module in result["modules"]:
@@ -86,7 +94,7 @@ def _detail(node: str, result: dict[str, Any]) -> Any:
             (module["name"], "resource", step["step"], step["state"], plain(step["detail"])) for step in module["steps"]
         ]
         lines += [
-            (module["name"], "value", value["resource"], plain(value["value"]), plain(value["reason"]))
+            (module["name"], "value", value["resource"], plain(value["value"]), plain(_newest(module, value)))
             for value in module["values"]
         ]
     return rows(f"\n{node}", ("MODULE", "", "NAME", "STATE", "DETAIL"), lines)

@@ -8,7 +8,7 @@ import itertools
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -119,25 +119,56 @@ class Cluster(_Part):
         """The next revision, with this node in it. ConfigError when its name, an address or the key is taken."""
         if any(node.name == name for node in self.nodes):
             raise ConfigError(f"there is a node '{name}' already", hint="join with another --node NAME")
-        node: dict[str, object] = {"name": name, "public_key": public_key, "addresses": dict(addresses)}
+        node: dict[str, Any] = {"name": name, "public_key": public_key, "addresses": dict(addresses)}
         return self._next([*self._plain_nodes(), node])
 
     def without_node(self, name: str) -> Self:
         """The next revision, without this node."""
         if all(node.name != name for node in self.nodes):
-            names = ", ".join(node.name for node in self.nodes)
-            raise ConfigError(f"there is no node '{name}'", hint=f"there are: {names}")
+            raise ConfigError(f"there is no node '{name}'", hint=f"there are: {self._names()}")
         return self._next([node for node in self._plain_nodes() if node["name"] != name])
+
+    def with_network(self, name: str, port: int, addresses: Mapping[str, str]) -> Self:
+        """The next revision, with one more network; `addresses` of nodes, which need not be all."""
+        if any(network.name == name for network in self.networks):
+            raise ConfigError(f"there is a network '{name}' already")
+        for strange in addresses.keys() - {node.name for node in self.nodes}:
+            raise ConfigError(f"there is no node '{strange}'", hint=f"there are: {self._names()}")
+        if not addresses:
+            raise ConfigError(f"no node has an address on '{name}'", hint="NODE=ADDRESS, one for each node")
+        nodes = self._plain_nodes()
+        for node in nodes:
+            if node["name"] in addresses:
+                node["addresses"] = {**node["addresses"], name: addresses[node["name"]]}
+        networks = [*self.model_dump(mode="json")["networks"], {"name": name, "port": port}]
+        return self._next(nodes, networks)
+
+    def without_network(self, name: str) -> Self:
+        """The next revision, without this network and the nodes' addresses on it."""
+        left = [network for network in self.model_dump(mode="json")["networks"] if network["name"] != name]
+        if len(left) == len(self.networks):
+            known = ", ".join(network.name for network in self.networks)
+            raise ConfigError(f"there is no network '{name}'", hint=f"there are: {known}")
+        nodes = self._plain_nodes()
+        for node in nodes:
+            node["addresses"] = {network: at for network, at in node["addresses"].items() if network != name}
+            if not node["addresses"]:
+                raise ConfigError(f"{node['name']} has no address on another network")
+        return self._next(nodes, left)
+
+    def _names(self) -> str:
+        return ", ".join(node.name for node in self.nodes)
 
     def not_before(self, revision: int) -> Self:
         """The same, with at least this revision: what comes next is newer for every member."""
         return self if revision <= self.revision else self.model_copy(update={"revision": revision})
 
-    def _plain_nodes(self) -> list[dict[str, object]]:
+    def _plain_nodes(self) -> list[dict[str, Any]]:
         return [node.model_dump(mode="json") for node in self.nodes]
 
-    def _next(self, nodes: list[dict[str, object]]) -> Self:
-        return self._checked({**self.model_dump(mode="json"), "revision": self.revision + 1, "nodes": nodes})
+    def _next(self, nodes: list[dict[str, Any]], networks: list[dict[str, Any]] | None = None) -> Self:
+        changed = {"revision": self.revision + 1, "nodes": nodes} | ({"networks": networks} if networks else {})
+        return self._checked({**self.model_dump(mode="json"), **changed})
 
     @classmethod
     def _checked(cls, content: dict[str, object]) -> Self:

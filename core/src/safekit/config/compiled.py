@@ -3,6 +3,7 @@ daemon builds the engine's words from it without importing a plugin."""
 
 from __future__ import annotations
 
+import json
 from typing import Any as Anything
 from typing import Literal
 
@@ -44,6 +45,9 @@ class CompiledStep(CompiledEntry):
     scopes: tuple[Scope, ...]
     restarts: bool = True
     watches: bool = False
+    bears: bool = False
+    live: tuple[str, ...] = ()
+    """Settings that may change while it is started."""
     start_bound_s: float
     """The longest that starting all its instances takes, promotion included."""
     stop_bound_s: float
@@ -52,6 +56,8 @@ class CompiledStep(CompiledEntry):
 
 class CompiledChecker(CompiledEntry):
     scope: Scope
+    polls: bool = True
+    """It looks once per interval; otherwise it only tells what happens."""
 
 
 class CompiledWitness(CompiledEntry):
@@ -165,8 +171,14 @@ class CompiledModule(_Compiled):
             start_bound_s=self.start_bound_s,
             stop_bound_s=self.stop_bound_s,
             weight=self.weights.get(node, DEFAULT_WEIGHT),
+            foundation=tuple((step.resource, self._fixed(step)) for step in self.steps if step.bears),
             signature=self.signature,
         )
+
+    def _fixed(self, step: CompiledStep) -> str:
+        """What of it cannot change while it is started."""
+        settings = {key: value for key, value in step.effective.items() if key not in step.live}
+        return json.dumps([step.scopes, settings, self.variables], sort_keys=True, default=str)
 
 
 MARGIN_S = 10.0

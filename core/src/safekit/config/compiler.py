@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, TypeAdapter
 
+from safekit.config import dependencies, secrets
 from safekit.config.compiled import CompiledChecker, CompiledModule, CompiledStep, CompiledWitness
 from safekit.config.entries import (
     CHECKER_GROUPS,
@@ -22,13 +23,14 @@ from safekit.config.entries import (
     read_witness,
 )
 from safekit.config.errors import ConfigErrors, Findings
+from safekit.config.includes import Files, merge
 from safekit.config.module import ModuleFile, RuleEntry
 from safekit.config.problems import did_you_mean, validate
 from safekit.config.rulebook import Known, Rulebook, Source, generated
 from safekit.config.text import Document, read
 from safekit.config.variables import as_text, substitute
 from safekit.plugins import discovery
-from safekit_sdk import App, ConfigError, Context, Duration, Resource, SafekitError, Witness
+from safekit_sdk import App, Checker, ConfigError, Context, Duration, Resource, SafekitError, Witness
 from safekit_sdk.plugin import MAX_REMARK_CHARS, MAX_REMARKS
 
 LEASE_FACTOR: Final = 4
@@ -38,13 +40,23 @@ TRANSITION_S: Final = 10.0
 _REMARKS: Final = TypeAdapter(
     Annotated[list[Annotated[str, Field(max_length=MAX_REMARK_CHARS)]], Field(max_length=MAX_REMARKS)]
 )
+NO_FILES: Final[Files] = {}
 _NO_DIFFERENCE: Final = {"signature", "packages", "warnings", "remarks", "description"}
 
 
-def compile_module(text: str | bytes, filename: str, cluster_nodes: Sequence[str], name: str) -> CompiledModule:
-    """ConfigErrors tells every mistake that one look can find, each with its place."""
-    document = read(text.encode() if isinstance(text, str) else text, filename)
-    document = substitute(document)
+def compile_module(
+    text: str | bytes,
+    filename: str,
+    cluster_nodes: Sequence[str],
+    name: str,
+    *,
+    node: str = "",
+    beside: Files = NO_FILES,
+) -> CompiledModule:
+    """As `node` has it; `beside`: the files that may be included. ConfigErrors tells every mistake that one look can
+    find, each with its place."""
+    document = merge(read(text.encode() if isinstance(text, str) else text, filename), beside)
+    document = dependencies.expand(substitute(document, node))
     findings = Findings()
     file = _read_file(document, findings)
     steps = read_entries(document, "pipeline", STEP_GROUPS, findings)
@@ -55,7 +67,7 @@ def compile_module(text: str | bytes, filename: str, cluster_nodes: Sequence[str
     if file is None or findings.errors:
         findings.raise_any()
         raise ConfigErrors([ConfigError("the module file cannot be read", where=filename)])
-    return _Compiler(name, document, file, cluster_nodes, findings).compile(steps, checkers, witness)
+    return _Compiler(name, document, file, cluster_nodes, findings, node).compile(steps, checkers, witness)
 
 
 def _read_file(document: Document, findings: Findings) -> ModuleFile | None:
@@ -73,19 +85,30 @@ def _read_file(document: Document, findings: Findings) -> ModuleFile | None:
 
 class _Compiler:
     def __init__(
-        self, name: str, document: Document, file: ModuleFile, cluster_nodes: Sequence[str], findings: Findings
+        self,
+        name: str,
+        document: Document,
+        file: ModuleFile,
+        cluster_nodes: Sequence[str],
+        findings: Findings,
+        node: str,
     ) -> None:
         self._name = name
         self._document = document
         self._file = file
         self._cluster_nodes = tuple(cluster_nodes)
         self._findings = findings
-        self._variables = {key: as_text(value) for key, value in file.variables.items()}
+        self._node = node
+        own = file.node_variables.get(node, {})
+        self._variables = {key: as_text(value) for key, value in {**file.variables, **own}.items()}
 
     def compile(self, steps: list[Entry], own_checkers: list[Entry], witness: Entry | None) -> CompiledModule:
         nodes = self._nodes()
         self._check_mirror_keys(nodes)
         self._check_weights(nodes)
+        self._check_node_variables(nodes)
+        for mistake in dependencies.mistakes(self._file, self._document, self._name, self._cluster_nodes):
+            self._findings.add(mistake)
         brought, app_rules = self._bring(steps)
         replaced = {entry.resource for entry in own_checkers}
         checkers = [entry for entry in brought if entry.resource not in replaced] + own_checkers
@@ -106,8 +129,12 @@ class _Compiler:
         packages = {entry.package: entry.version for entry in sorted(entries, key=lambda e: e.package)}
         classes = [entry.cls for entry in steps if issubclass(entry.cls, Resource)]
         data, fences = any(cls.replicates for cls in classes), any(cls.fences() for cls in classes)
+        warned = [*module.warnings, *secrets.in_clear(self._file, self._document, list(entries))]
+        if self._node in nodes:
+            warned += secrets.unusable(list(entries))
         module = module.model_copy(
             update={
+                "warnings": tuple(warned),
                 "packages": packages,
                 "has_data": data,
                 "fences": fences,
@@ -143,6 +170,8 @@ class _Compiler:
                 effective=entry.effective(),
                 restarts=cls.restarts,
                 watches=cls.watches(),
+                bears=cls.bears,
+                live=tuple(sorted(cls.live_settings())),
                 start_bound_s=starts * config.start_timeout.seconds + told,
                 stop_bound_s=stops * (config.stop_timeout.seconds + config.force_stop_timeout.seconds) + told,
                 origin=entry.where,
@@ -177,10 +206,12 @@ class _Compiler:
         if self._file.kind != "mirror" and chosen != "pre":
             chosen = "both"
         with door(entry, "its settings cannot be passed on"):
+            assert issubclass(entry.cls, Checker)
             return CompiledChecker(
                 plugin=entry.plugin,
                 ident=entry.ident,
                 scope=chosen,
+                polls=entry.cls.checks(),
                 config=entry.given(),
                 effective=entry.effective(),
                 origin=entry.where,
@@ -273,6 +304,18 @@ class _Compiler:
                 where = self._document.where(("weights", node), key=True)
                 self._findings.add(ConfigError(f"'{node}' is no node of this module", where=where, hint=hint))
 
+    def _check_node_variables(self, nodes: tuple[str, ...]) -> None:
+        for node, given in self._file.node_variables.items():
+            if node not in nodes:
+                hint = did_you_mean(node, nodes, "its nodes")
+                where = self._document.where(("node_variables", node), key=True)
+                self._findings.add(ConfigError(f"'{node}' is no node of this module", where=where, hint=hint))
+            for name in {one for other in self._file.node_variables.values() for one in other} - given.keys():
+                if name not in self._file.variables:
+                    where = self._document.where(("node_variables", node), key=True)
+                    hint = "add it, or give it a value for all others under variables:"
+                    self._findings.add(ConfigError(f"'{name}' has no value on '{node}'", where=where, hint=hint))
+
     def _module(
         self,
         nodes: tuple[str, ...],
@@ -317,4 +360,6 @@ def signature(module: CompiledModule) -> str:
     for part in (*content["steps"], *content["checkers"], *content["rules"], *witness):
         part.pop("origin")
         part.pop("replaces", None)
+        part.pop("live", None)
+        part.pop("polls", None)
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -15,6 +15,7 @@ from safekit.config.module import ModuleFile
 from safekit.plugins import discover
 
 _HEADER: Final = "Change this file, see what that would do with `safekit plan`, then `safekit apply`."
+_SIGNS: Final = frozenset(":#{}[],&*!|>'\"%@`?")
 _SHORT: Final = 60
 """Settings of a plugin that fit in so many characters stand on its own line."""
 
@@ -30,8 +31,10 @@ def to_yaml(content: Mapping[str, Any]) -> str:
         field = ModuleFile.model_fields.get(key)
         if field is not None and field.description:
             top.yaml_set_comment_before_after_key(key, before="\n" + " ".join(field.description.split()))
-    for key in ("pipeline", "checkers"):
-        _say_what_they_are(top.get(key))
+    lists = [entries for key in ("pipeline", "checkers") if (entries := top.get(key))]
+    summaries = {info.name: info.summary for info in discover()} if lists else {}
+    for entries in lists:
+        _say_what_they_are(entries, summaries)
     yaml = YAML(typ="rt", pure=True)
     yaml.width = 110
     yaml.indent(mapping=2, sequence=4, offset=2)
@@ -44,7 +47,7 @@ def _node(value: Any, *, inline: bool) -> Any:
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json", exclude_unset=True)
     if isinstance(value, Mapping):
-        mapping = CommentedMap({str(key): _node(each, inline=True) for key, each in value.items()})
+        mapping = CommentedMap({_text(str(key)): _node(each, inline=True) for key, each in value.items()})
         if inline and len(str(value)) <= _SHORT:
             mapping.fa.set_flow_style()
         return mapping
@@ -55,13 +58,16 @@ def _node(value: Any, *, inline: bool) -> Any:
         return sequence
     if isinstance(value, (bool, int, float)) or value is None:
         return value
-    text = str(value)
-    return DoubleQuotedScalarString(text) if set(text) & set(":#{}[],&*!|>'\"%@`") else text
+    return _text(str(value))
 
 
-def _say_what_they_are(entries: Any) -> None:
+def _text(text: str) -> str:
+    """Quoted where a sign in it could be taken for YAML's."""
+    return DoubleQuotedScalarString(text) if set(text) & _SIGNS or not text.isprintable() else text
+
+
+def _say_what_they_are(entries: Any, summaries: Mapping[str, str]) -> None:
     """Each plugin's summary above its entry."""
-    summaries = {info.name: info.summary for info in discover()}
     for index, entry in enumerate(entries or ()):
         summary = summaries.get(next(iter(entry), ""), "") if isinstance(entry, Mapping) else ""
         if summary:

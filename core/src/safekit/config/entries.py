@@ -12,7 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from safekit.config.errors import ConfigErrors, Findings
 from safekit.config.problems import validate
 from safekit.config.text import Document, Path
-from safekit.plugins import discovery, load
+from safekit.plugins import RAISED, discovery, load
+from safekit.plugins.in_hand import in_hand
 from safekit_sdk import App, ConfigError, Context, Ident, Plugin, PluginError, SafekitError
 
 STEP_GROUPS: Final = (discovery.RESOURCES, discovery.APPS)
@@ -104,10 +105,11 @@ def bring(entry: Entry, context: Context) -> tuple[list[Entry], tuple[str, ...]]
 def door(entry: Entry, what: str) -> Iterator[None]:
     """Where core calls a plugin: whatever its code raises names the plugin, its package and the place in the file."""
     try:
-        yield
+        with in_hand(f"{discovery.KINDS[entry.group]} '{entry.plugin}' (package {entry.package} {entry.version})"):
+            yield
     except SafekitError as error:
         raise _placed(error, entry.where) from error
-    except (Exception, SystemExit) as error:
+    except RAISED as error:
         raise PluginError(
             f"plugin '{entry.plugin}' (package {entry.package} {entry.version}): {what}: "
             f"{type(error).__name__}: {str(error)[:500]}",

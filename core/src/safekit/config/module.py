@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
 from safekit.engine.spec import MAX_WEIGHT
 from safekit_sdk import Duration, ModuleKind
@@ -12,6 +12,7 @@ from safekit_sdk import Duration, ModuleKind
 NodeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+Variable = str | int | float | bool
 MAX_STEPS = 200
 MAX_RULES = 200
 MAX_CONDITIONS = 100
@@ -48,6 +49,20 @@ class RuleEntry(_Part):
     """What the status and `safekit why` say when the rule acts."""
 
 
+class Dependency(_Part):
+    """Another module of the cluster that has to be up."""
+
+    ANYWHERE: ClassVar = "any"
+    module: ModuleName
+    """Its name."""
+    on: NodeName = ANYWHERE
+    """Where it has to be up: on `this` node, on `any` node, or on the one with this name."""
+
+
+def _form(given: Any) -> str:
+    return "name" if isinstance(given, str) else "mapping"
+
+
 class ModuleFile(_Part):
     """A module: what is started in which order, what is checked, and what follows."""
 
@@ -57,8 +72,15 @@ class ModuleFile(_Part):
     """What it is, for people."""
     nodes: tuple[NodeName, ...] | None = Field(default=None, min_length=1, max_length=100)
     """The nodes that have it, in the order of preference; every node of the cluster when absent."""
-    variables: dict[VariableName, str | int | float | bool] = Field(default={}, max_length=200)
-    """Names for `%NAME%` in this file, and environment variables for scripts."""
+    include: list[Annotated[str, Field(max_length=256)]] = Field(default=[], max_length=20)
+    """Other files of the module's directory that are parts of this one. Their lists come before those here; of two
+    values for one key the one here holds."""
+    variables: dict[VariableName, Variable] = Field(default={}, max_length=200)
+    """Names for `%NAME%` in this file, and environment variables for scripts. `%env:NAME%` is a variable of the
+    environment of safekitd."""
+    node_variables: dict[NodeName, dict[VariableName, Variable]] = Field(default={}, max_length=100)
+    """Variables that are others on one node: `{node2: {CARD: ens3}}`. They, and those of the environment, can be used
+    in the pipeline and the checkers only: all else is the same on all nodes."""
     heartbeat: Heartbeat = Heartbeat()
     """How soon a lost node is noticed."""
     isolation: Literal["safety", "availability"] = "safety"
@@ -81,6 +103,12 @@ class ModuleFile(_Part):
     handle_time: Duration = Duration(0)
     """What follows from the rules must have been the same action for so long before it is done, as in SafeKit, where
     it is 15s; 0: at once. A single rule waits by `for 5s`."""
+    depends_on: list[
+        Annotated[Annotated[ModuleName, Tag("name")] | Annotated[Dependency, Tag("mapping")], Discriminator(_form)]
+    ] = Field(default=[], max_length=20)
+    """Modules that have to be up before this one starts and while it runs: `[db]`, or `[{module: db, on: this}]`.
+    Until then, and when one is no longer up, this one waits. Short for a checker `module` with `when: pre` and
+    `action: wait`."""
     pipeline: list[Any] = Field(default=[], max_length=MAX_STEPS)
     """Resources and the application, in start order, each as `plugin: {settings}`; stopped in reverse."""
     checkers: list[Any] = Field(default=[], max_length=MAX_STEPS)

@@ -15,10 +15,8 @@ from safekit.config.compiled import (
     CompiledModule,
     CompiledRule,
     CompiledStep,
-    CompiledWitness,
 )
-from safekit.engine.fence import AGAIN_S, YIELD_S
-from safekit_sdk import Duration
+from safekit.config.timing import bounds, latencies, order
 
 
 class Impact(StrEnum):
@@ -31,14 +29,12 @@ class Impact(StrEnum):
     STEP = "step"
     """One step is stopped and started; those around it go on."""
     MODULE = "module"
-    """The module must be stopped for it."""
+    """The whole module is stopped and started."""
 
 
 _ORDER: Final = tuple(Impact)
 E = TypeVar("E", bound=CompiledEntry)
 T = TypeVar("T")
-FENCE: Final = "fence"
-"""The plugin whose steps fence."""
 HASTY_S: Final = 0.5
 """A machine under load may be silent for this long without having failed."""
 
@@ -64,6 +60,10 @@ class Plan(_Part):
     warnings: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     """What the settings mean, as the plugins say it."""
+    steps: tuple[str, ...] = ()
+    """Of a new module: in their order, with what users notice of each."""
+    latencies: tuple[str, ...] = ()
+    """How long after a fault each checker tells it and each rule acts, at the most; and the worst case of all."""
     bounds: tuple[str, ...] = ()
     """How long things may take, in words."""
 
@@ -89,7 +89,9 @@ def diff(before: CompiledModule | None, after: CompiledModule, *, networks: int 
         changes=changes,
         warnings=warned,
         remarks=after.remarks,
-        bounds=tuple(_bounds(after)),
+        steps=tuple(order(after)) if before is None else (),
+        latencies=tuple(latencies(after)),
+        bounds=tuple(bounds(after)),
     )
 
 
@@ -138,64 +140,6 @@ _ISOLATION: Final = {
 }
 
 
-def _bounds(module: CompiledModule) -> Iterator[str]:
-    """Detection and start, from the settings: the longest it can take, not what it usually takes."""
-    start_s = sum(step.start_bound_s for step in module.steps if {"prim", "both"} & set(step.scopes))
-    lost_s = module.heartbeat.lost_after.seconds
-    if module.kind == "mirror" and len(module.nodes) == 2 and module.witness is not None:
-        yield _take_over(module, _lease_bound_s(module.witness), "its lease runs out within", start_s)
-        alone = _rounded(0.5 * module.witness.lease_s)
-        yield f"a primary that reaches neither its peer nor the witness is stopped by force after {alone}"
-    elif module.kind == "mirror" and len(module.nodes) == 2 and (module.fences or module.isolation == "availability"):
-        yields_s = YIELD_S if module.fences and module.has_data else 0.0
-        yield _take_over(module, lost_s + yields_s, "noticed after", start_s)
-    else:
-        yield f"a start takes at most {_rounded(start_s)}"
-    if module.kind == "mirror" and len(module.nodes) == 2 and module.fences:
-        yield from _fence_bounds(module)
-    if module.kind == "farm":
-        yield f"a lost node's share goes to the others {module.heartbeat.lost_after} after its last heartbeat"
-    yield f"a stop ends within {_rounded(sum(step.stop_bound_s for step in module.steps))}, by force if need be"
-
-
-def _take_over(module: CompiledModule, right_s: float, by: str, start_s: float) -> str:
-    """A secondary has started its fence steps before."""
-    if not module.fences:
-        right, start, total = _rounded(right_s), _rounded(start_s), _rounded(right_s + start_s)
-        return f"take-over after a crash: {by} {right}, then at most {start} to start: within {total}"
-    fence_s, start_s = _fence_bound_s(module), start_s - sum(step.start_bound_s for step in _fencing(module))
-    total = _rounded(right_s + fence_s + start_s)
-    return (
-        f"take-over after a crash: {by} {_rounded(right_s)}, then at most {_rounded(fence_s)} to fence it and "
-        f"{_rounded(start_s)} to start: within {total}, if the first attempt to fence succeeds"
-    )
-
-
-def _lease_bound_s(witness: CompiledWitness) -> float:
-    """A dead primary's lease runs out by the witness's clock, which may be 10 % slow; it is asked every tenth."""
-    return 1.25 * witness.lease_s + witness.timeout_s
-
-
-def _fence_bounds(module: CompiledModule) -> Iterator[str]:
-    yield f"while a lost node cannot be fenced nothing is taken over from it; it is tried again every {AGAIN_S:g}s"
-    if module.has_data and module.witness is None:
-        held = _rounded(module.heartbeat.lost_after.seconds + _fence_bound_s(module))
-        yield f"a primary that loses its secondary acknowledges no write until that one is fenced: at most {held}"
-
-
-def _fencing(module: CompiledModule) -> list[CompiledStep]:
-    return [step for step in module.steps if step.plugin == FENCE]
-
-
-def _fence_bound_s(module: CompiledModule) -> float:
-    """One device after the other. Of a plugin by another name only the bound of the whole pipeline is known."""
-    return sum(step.start_bound_s for step in _fencing(module) or module.steps)
-
-
-def _rounded(seconds: float) -> Duration:
-    return Duration(round(seconds, 1))
-
-
 def lines(plan: Plan) -> list[str]:
     """The plan for a terminal or a page, without colours."""
     if plan.new:
@@ -207,7 +151,7 @@ def lines(plan: Plan) -> list[str]:
     for change in plan.changes:
         text.append(f"  {_SIGNS[change.action]} {change.what} ({_EFFECTS[change.impact]})")
         text += [f"      {detail}" for detail in change.details]
-    text += [f"  {told}" for told in (*plan.remarks, *plan.bounds)]
+    text += [f"  {told}" for told in (*plan.steps, *plan.remarks, *plan.latencies, *plan.bounds)]
     return [*text, *(f"  warning: {each}" for each in plan.warnings)]
 
 
@@ -216,13 +160,13 @@ _EFFECTS: Final = {
     Impact.NONE: "no effect on what runs",
     Impact.LIVE: "while it runs",
     Impact.STEP: "this step is interrupted",
-    Impact.MODULE: "needs the module stopped",
+    Impact.MODULE: "the module is stopped and started",
 }
 _IMPACTS: Final = {
     Impact.NONE: "changes only what people read",
     Impact.LIVE: "changes while it runs; nothing is interrupted",
     Impact.STEP: "changes while it runs; only the steps named are interrupted",
-    Impact.MODULE: "must be stopped on all its nodes for this change",
+    Impact.MODULE: "is interrupted: it is stopped on all its nodes, and started again",
 }
 
 
@@ -244,23 +188,38 @@ def _scalars(before: CompiledModule, after: CompiledModule) -> Iterator[Change]:
 
 
 def _nodes(before: CompiledModule, after: CompiledModule) -> Iterator[Change]:
+    together = Impact.MODULE if after.kind == "mirror" else Impact.LIVE
     for node in after.nodes:
         if node not in before.nodes:
-            yield Change(what=f"node {node}", action="add", impact=Impact.LIVE)
+            yield Change(what=f"node {node}", action="add", impact=together)
     for node in before.nodes:
         if node not in after.nodes:
-            yield Change(what=f"node {node}", action="remove", impact=Impact.MODULE)
+            yield Change(what=f"node {node}", action="remove", impact=together)
     if before.nodes != after.nodes and set(before.nodes) == set(after.nodes):
         order = f"{', '.join(before.nodes)} -> {', '.join(after.nodes)}"
-        yield Change(what="order of nodes", action="move", impact=Impact.LIVE, details=(order,))
+        yield Change(what="order of nodes", action="move", impact=together, details=(order,))
 
 
 def _steps(before: tuple[CompiledStep, ...], after: tuple[CompiledStep, ...], every_one: bool) -> Iterator[Change]:
     old, new = _by_name(before), _by_name(after)
-    yield from _each("step", old, new, Impact.STEP, partial(_step_details, every_one))
+    yield from _each("step", old, new, partial(_step_impact, every_one), partial(_step_details, every_one))
     stayed = [name for name in old if name in new]
     if stayed != [name for name in new if name in old]:
         yield Change(what="order of steps", action="move", impact=Impact.LIVE, details=(" -> ".join(new),))
+
+
+def _step_impact(every_one: bool, old: CompiledStep | None, new: CompiledStep | None) -> Impact:
+    """As the host does it: whether all that differs may change while the step is started. Of one that comes or goes
+    only itself is concerned, and what stands on it."""
+    stopped = Impact.MODULE if old is not None and old.bears else Impact.STEP
+    if old is None or new is None:
+        return stopped
+    alike = (old.group, old.scopes) == (new.group, new.scopes)
+    keys = old.effective.keys() | new.effective.keys()
+    changed = {key for key in keys if old.effective.get(key) != new.effective.get(key)}
+    if alike and not every_one and changed <= set(new.live):
+        return Impact.LIVE
+    return stopped
 
 
 def _step_details(every_one: bool, old: CompiledStep, new: CompiledStep) -> Iterator[str]:
@@ -275,7 +234,7 @@ def _checkers(before: Iterable[CompiledChecker], after: Iterable[CompiledChecker
     def details(old: CompiledChecker, new: CompiledChecker) -> Iterator[str]:
         return _differences({**old.effective, "scope": old.scope}, {**new.effective, "scope": new.scope})
 
-    return _each("checker", _by_name(before), _by_name(after), Impact.LIVE, details)
+    return _each("checker", _by_name(before), _by_name(after), _live, details)
 
 
 def _rules(before: Iterable[CompiledRule], after: Iterable[CompiledRule]) -> Iterator[Change]:
@@ -286,21 +245,29 @@ def _rules(before: Iterable[CompiledRule], after: Iterable[CompiledRule]) -> Ite
         )
 
     old, new = {rule.label: rule for rule in before}, {rule.label: rule for rule in after}
-    return _each("rule", old, new, Impact.LIVE, details)
+    return _each("rule", old, new, _live, details)
+
+
+def _live(_old: object | None, _new: object | None) -> Impact:
+    return Impact.LIVE
 
 
 def _each(
-    kind: str, old: Mapping[str, T], new: Mapping[str, T], impact: Impact, details: Callable[[T, T], Iterable[str]]
+    kind: str,
+    old: Mapping[str, T],
+    new: Mapping[str, T],
+    impact: Callable[[T | None, T | None], Impact],
+    details: Callable[[T, T], Iterable[str]],
 ) -> Iterator[Change]:
     """What is gone, new or different among things that have names."""
-    for name in old:
+    for name, thing in old.items():
         if name not in new:
-            yield Change(what=f"{kind} {name}", action="remove", impact=impact)
+            yield Change(what=f"{kind} {name}", action="remove", impact=impact(thing, None))
     for name, thing in new.items():
         if name not in old:
-            yield Change(what=f"{kind} {name}", action="add", impact=impact)
+            yield Change(what=f"{kind} {name}", action="add", impact=impact(None, thing))
         elif told := tuple(details(old[name], thing)):
-            yield Change(what=f"{kind} {name}", action="change", impact=impact, details=told)
+            yield Change(what=f"{kind} {name}", action="change", impact=impact(old[name], thing), details=told)
 
 
 def _by_name(entries: Iterable[E]) -> dict[str, E]:

@@ -83,6 +83,18 @@ class Store:
         """The files of `etc/modules/NAME`, applied or not."""
         return read_bundle(self._modules / _checked(name))
 
+    def put_edited(self, name: str, files: Files, *, over: bool) -> Path:
+        """Write the files to `etc/modules/NAME`, to be applied or not; return that directory. RefusedError when there
+        is one, unless `over`: then edits in it that were not applied are kept beside it."""
+        bundle.check(files)
+        target = self._modules / _checked(name)
+        with self._alone(name), _writing(target):
+            if target.exists() and not over:
+                hint = "take another name: --name; or replace it: --force"
+                raise RefusedError(f"the files of a module '{name}' are here already", where=str(target), hint=hint)
+            self._publish_files(name, files)
+        return target
+
     def versions(self, name: str) -> list[Version]:
         """What was put in force, newest first. The first is in force unless the module was removed."""
         numbers = self._numbers(name) - {self._number(name, "next")}

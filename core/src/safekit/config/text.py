@@ -40,10 +40,20 @@ class Document:
     value: Any
     keys: dict[Path, Place] = field(default_factory=dict)
     values: dict[Path, Place] = field(default_factory=dict)
+    origins: dict[Path, tuple[Document, Path]] = field(default_factory=dict)
+    """Of what other files have brought: in which one, and where there."""
+
+    def _origin(self, path: Path) -> tuple[Document, Path] | None:
+        for end in range(len(path), 0, -1):
+            if found := self.origins.get(path[:end]):
+                return found[0], (*found[1], *path[end:])
+        return None
 
     def where(self, path: Path, *, key: bool = False) -> str:
         """`file:line:column` of the value at this path, of its key where there is one and it is asked for, or of
         the nearest thing around it."""
+        if origin := self._origin(path):
+            return origin[0].where(origin[1], key=key)
         for end in range(len(path), -1, -1):
             places = (self.keys, self.values) if key or end < len(path) else (self.values, self.keys)
             for known in places:
@@ -57,6 +67,8 @@ class Document:
     def inside(self, path: Path, offset: int) -> str:
         """The place of a character within a string value, exact where the file has the string as it reads; else
         the place where the string begins."""
+        if origin := self._origin(path):
+            return origin[0].inside(origin[1], offset)
         start = self.values.get(path)
         value: Any = self.value
         for part in path:

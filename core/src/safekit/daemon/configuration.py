@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-import os
-import signal
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from safekit.bus import messages
 from safekit.bus.keys import KeyPair
@@ -22,9 +18,10 @@ from safekit.config.cluster import Cluster
 from safekit.config.compiled import CompiledModule
 from safekit.config.durable import replace_file
 from safekit.config.store import Store
+from safekit.daemon.child import ask_child
 from safekit.engine.spec import MembershipSpec, ModuleSpec
 from safekit.settings import Settings
-from safekit_sdk import ConfigError, InternalError, PluginError
+from safekit_sdk import ConfigError, PluginError
 
 COMPILE_S: Final = 30.0
 MAX_COMPILED_BYTES: Final = messages.MAX_HOST_BYTES - 65536
@@ -41,6 +38,13 @@ class Installed(BaseModel):
     @property
     def signature(self) -> str:
         return f"{self.revision}.{self.digest[:12]}"
+
+
+class _Written(BaseModel):
+    """What every version has written there."""
+
+    revision: int
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +90,13 @@ class Configuration:
     async def _load(self, module: str) -> Installed:
         digest = self.store.digest(module)
         path = self._installed_file(module)
+        revision = 1
         if path.exists():
-            installed = Installed.model_validate_json(path.read_bytes())
-            if installed.digest == digest:
-                return installed
-            revision = installed.revision + 1
-        else:
-            revision = 1
+            written = _Written.model_validate_json(path.read_bytes())
+            with contextlib.suppress(ValidationError):  # of another version: the same revision, compiled by this one
+                if written.digest == digest:
+                    return Installed.model_validate_json(path.read_bytes())
+            revision = written.revision + (written.digest != digest)
         compilation = await self.compile(module, self.store.directory(module))
         return self.remember(module, revision, digest, compilation.compiled)
 
@@ -125,12 +129,17 @@ class Configuration:
             "nodes": [node.name for node in self.cluster.nodes],
             "node": self.node,
         }
-        answer = await _in_another_process(json.dumps(request).encode())
-        if answer.get("error"):
-            messages.raise_body(messages.ErrorBody.model_validate(answer["error"]))
+        answer = await self.ask_compiler(request)
         return Compilation(
             CompiledModule.model_validate(answer["compiled"]), tuple(answer["findings"]), tuple(answer["warnings"])
         )
+
+    async def ask_compiler(self, request: dict[str, Any]) -> dict[str, Any]:
+        """A question to the process in which plugins are imported; the error that it answers with."""
+        answer = await _in_another_process(json.dumps(request).encode())
+        if answer.get("error"):
+            messages.raise_body(messages.ErrorBody.model_validate(answer["error"]))
+        return answer
 
     def membership(self) -> MembershipSpec:
         """The tightest heartbeat that any module asks for serves all of them."""
@@ -148,6 +157,10 @@ class Configuration:
         """The modules that this node has a part in."""
         specs = ((installed.compiled.to_spec(self.node), installed) for installed in self.modules.values())
         return tuple(replace(spec, signature=i.signature) for spec, i in specs if self.node in spec.nodes)
+
+    def modules_of(self, node: str) -> list[str]:
+        """The modules whose configuration in force has this node."""
+        return sorted(name for name, installed in self.modules.items() if node in installed.compiled.nodes)
 
     def listening(self) -> set[Listening]:
         own = next(node for node in self.cluster.nodes if node.name == self.node)
@@ -172,27 +185,13 @@ class Configuration:
 
 
 async def _in_another_process(request: bytes) -> dict[str, Any]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "safekit.host",
-        "--compile",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-    )
     try:
-        out = await asyncio.wait_for(_exchange(process, request), COMPILE_S)
+        out = await ask_child(("safekit.host", "--compile"), request, time_s=COMPILE_S, limit_bytes=MAX_COMPILED_BYTES)
     except TimeoutError:
         raise PluginError(
             f"compiling took longer than {COMPILE_S:g} s: a plugin hangs while it is imported",
             hint="`safekit plugins list` shows the packages; remove the last one installed",
         ) from None
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
     try:
         answer: dict[str, Any] = json.loads(out)
     except ValueError:
@@ -201,18 +200,3 @@ async def _in_another_process(request: bytes) -> dict[str, Any]:
             hint="run `safekit validate` on this node to see which",
         ) from None
     return answer
-
-
-async def _exchange(process: asyncio.subprocess.Process, request: bytes) -> bytes:
-    """Its output, cut off where it is too long to be an answer."""
-    if process.stdin is None or process.stdout is None:
-        raise InternalError("the compiling process has no pipes")
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        process.stdin.write(request)
-        await process.stdin.drain()
-        process.stdin.close()
-    parts, size = [], 0
-    while size <= MAX_COMPILED_BYTES and (part := await process.stdout.read(65536)):
-        parts.append(part)
-        size += len(part)
-    return b"".join(parts)

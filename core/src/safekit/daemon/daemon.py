@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import fcntl
+import grp
 import os
 import signal
 import time
@@ -21,17 +22,21 @@ from safekit.bus.messages import Notify
 from safekit.bus.nodes import NodeBus
 from safekit.bus.sockets import Context
 from safekit.config.compiled import CompiledModule
+from safekit.daemon.authoring import Authoring
 from safekit.daemon.calendar import Calendar
+from safekit.daemon.changes import Changes
 from safekit.daemon.configuration import Configuration
 from safekit.daemon.dead_man import DeadMan
 from safekit.daemon.hosts import HostReports, Hosts
 from safekit.daemon.joining import Joining
 from safekit.daemon.node_operations import NodeOperations
-from safekit.daemon.operations import Operations
+from safekit.daemon.operations import POWERS, Operations
 from safekit.daemon.pace import be_realtime, keep_pace
 from safekit.daemon.recorder import Recorder
 from safekit.daemon.rollout import Rollout
 from safekit.daemon.runtime import Runtime
+from safekit.daemon.service_manager import ServiceManager
+from safekit.daemon.shared import Shared
 from safekit.engine import actions, events
 from safekit.engine.actions import Action, Explain
 from safekit.engine.reports import Heartbeat
@@ -62,15 +67,18 @@ class Daemon:
         self.configuration = Configuration(settings, pair)
         self._facts = FactStore(settings.var / "facts.db")
         self.history = History(settings.var / "history.db")
-        self.recorder = Recorder(self.history, self._next_incarnation(), self._decided)
+        incarnation = self._next_incarnation()
+        self.changes = Changes(incarnation)
+        self.recorder = Recorder(self.history, incarnation, self._decided, self.changes.note)
         self.runtime = Runtime(self.configuration.node, self._facts, self.recorder, self._perform)
         self.dead_man = DeadMan(settings)
+        self._manager = ServiceManager()
         self._context = Context()
         reports = HostReports(self.runtime.submit, self.recorder.said, self._compiled)
         self.hosts = Hosts(self._context, settings, reports)
-        self.operations = Operations()
+        self.operations = Operations(POWERS[settings.console_may], self._note)
         self.bus = NodeBus(self._context, pair, self._heard, self.operations.remote)
-        self._control = ControlServer(self._context, settings.control_socket, self.operations.local)
+        self._control = ControlServer(settings.control_socket, self.operations.local, _group_id(settings.console_group))
         self.rollout = Rollout(self.configuration, self.bus, self._module_changed, self._is_stopped)
         self._joining = Joining(self._context, pair, self.configuration, self.bus, self.cluster_changed)
         self._calendar = Calendar(self._not_done)
@@ -80,8 +88,9 @@ class Daemon:
         self.end_reason = ""
 
     def _next_incarnation(self) -> int:
+        """Above every earlier one, also of a node that has lost its memory: peers hear nothing of an earlier one."""
         before = self._facts.load(INCARNATION_KEY)
-        incarnation = int(before or b"0") + 1
+        incarnation = max(int(before or b"0") + 1, int(time.time()))
         self._facts.save(INCARNATION_KEY, str(incarnation).encode())
         return incarnation
 
@@ -113,13 +122,19 @@ class Daemon:
         NodeOperations(self).register(self.operations)
         self.rollout.register(self.operations)
         self._joining.register(self.operations)
+        self.changes.register(self.operations)
+        Authoring(self.configuration).register(self.operations)
+        Shared(self.settings.var / "shared").register(self.operations)
         self.bus.start()
         self.bus.configure(self.configuration.listening(), self.configuration.peers())
         hosts = self.hosts.start()
         self.runtime.submit(events.Configured(self.configuration.membership(), self.configuration.specs()))
         self.runtime.submit(events.Started(self.recorder.incarnation, boot=self._first_since_boot()))
-        self._control.start()
+        await self._control.start()
         self._calendar.start()
+        self._manager.ready(
+            f"node {self.configuration.node}, modules: {', '.join(self.configuration.modules) or 'none'}"
+        )
         log.info("safekitd runs", node=self.configuration.node, incarnation=self.recorder.incarnation, without=refused)
         self.recorder.said("", "info", f"safekitd started (incarnation {self.recorder.incarnation})")
         return hosts
@@ -134,11 +149,13 @@ class Daemon:
     async def _stop_modules(self) -> None:
         """Hand over before going: a stop that does not change what the operator wants to run. Within bounds it waits
         for a peer that can take over only with this node's word."""
+        self._manager.stopping()
         bounds = [spec.stop_bound_s for spec in self.configuration.specs()]
         for spec in self.configuration.specs():
             self.runtime.submit(events.CommandGiven(spec.name, events.Command.SHUTDOWN, by="safekitd"))
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._all_left(), max(bounds, default=0.0) + LAST_WORD_S)
+            async with asyncio.timeout(max(bounds, default=0.0) + LAST_WORD_S):
+                await self._all_left()
 
     async def _all_left(self) -> None:
         while not all(map(self._is_stopped, self.configuration.modules)) or engine.awaited(self.runtime.node):  # noqa: ASYNC110
@@ -167,6 +184,7 @@ class Daemon:
     def _extend(self) -> None:
         """What this node may go on doing, because others have heard it."""
         self._end_with_the_disk()
+        self._manager.alive()
         self.hosts.extend_leases(self.runtime.leases())
         self.dead_man.feed([ends.fence_s for _, ends in self.runtime.rights()])
 
@@ -218,6 +236,7 @@ class Daemon:
             "node": self.configuration.node,
             "var_dir": str(self.settings.var),
             "run_dir": str(self.settings.run),
+            "control_socket": str(self.settings.control_socket),
             "etc_dir": str(self.settings.etc),
             "cluster": str(self.configuration.cluster.id),
             "cgroup": str(cgroup or ""),
@@ -234,8 +253,14 @@ class Daemon:
         self.runtime.submit(events.Configured(self.configuration.membership(), self.configuration.specs()))
 
     def _is_stopped(self, module: str) -> bool:
+        """For good: not between an automatic restart's stop and its start."""
+        known = self.runtime.node.modules.get(module)
         report = dict(engine.reports(self.runtime.node)).get(module)
-        return report is None or (report.state == "STOP" and not report.active and report.readiness != "Transient")
+        rests = report is None or (report.state == "STOP" and not report.active and report.readiness != "Transient")
+        return rests and (known is None or not known.wanted)
+
+    def _note(self, module: str, line: str) -> None:
+        self.recorder.said(module, "info", line)
 
     def _not_done(self, job: str, error: str) -> None:
         self.recorder.said("", "warning", f"the daily work on the {job} was not done: {error}")
@@ -265,6 +290,7 @@ class Daemon:
             "kind": installed.compiled.kind,
             "revision": installed.revision,
             "steps": self.hosts.steps(name),
+            "measured": self.hosts.measured(name),
         }
 
     def _alarms(self) -> list[str]:
@@ -272,6 +298,14 @@ class Daemon:
         if self.history.dropped_lately:
             found.append(f"{self.history.dropped} entries of the history were lost")
         return [trouble for trouble in found if trouble]
+
+
+def _group_id(name: str) -> int | None:
+    """None where there is no such group: root alone may come in then."""
+    try:
+        return grp.getgrnam(name).gr_gid if name else None
+    except KeyError:
+        return None
 
 
 def _only_one(path: Path) -> int:

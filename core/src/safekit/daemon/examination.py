@@ -16,8 +16,9 @@ from safekit import __version__, engine
 from safekit.config.compiled import CompiledModule
 from safekit.daemon.machine import machine_facts
 from safekit.daemon.module_facts import is_edited, module_facts
-from safekit.daemon.operations import Args, Name, NoArgs, Operations
+from safekit.daemon.operations import Args, Name, NoArgs, Operations, Power
 from safekit.daemon.past import NO_PAST, Past, read_past
+from safekit.diagnosis import diagnose
 from safekit.diagnosis.facts import (
     ClockFacts,
     ClusterFacts,
@@ -62,22 +63,25 @@ class Examination:
     def register(self, operations: Operations) -> None:
         operations.add("clock", NoArgs, self.clock, peers=True)
         operations.add("facts", FactsArgs, self.facts, peers=True)
-        operations.add("examine", ExamineArgs, self.examine, peers=False)
+        operations.add("diagnose", ExamineArgs, self.diagnose, peers=False, needs=Power.LOOK)
 
     async def clock(self, args: NoArgs) -> float:
         """Unix time."""
         del args
         return time.time()
 
-    async def examine(self, args: ExamineArgs) -> dict[str, Any]:
+    async def diagnose(self, args: ExamineArgs) -> dict[str, Any]:
+        """What `safekit doctor` says of every node."""
+        return diagnose(await self._examine(args)).model_dump(mode="json")
+
+    async def _examine(self, args: ExamineArgs) -> ClusterFacts:
         """Every node's facts, or why there are none."""
         own = self._daemon.configuration
         self._refuse_unknown(args.module)
         asked_wall = time.time()
         names = [node.name for node in own.cluster.nodes]
         answers = await asyncio.gather(*[self._answer(node, args) for node in names])
-        found = ClusterFacts(asker=own.node, asked_wall=asked_wall, nodes=tuple(answers), module=args.module or "")
-        return found.model_dump(mode="json")
+        return ClusterFacts(asker=own.node, asked_wall=asked_wall, nodes=tuple(answers), module=args.module or "")
 
     def _refuse_unknown(self, module: str | None) -> None:
         known = self._daemon.configuration.store.modules()
@@ -101,11 +105,15 @@ class Examination:
     async def _asked(self, node: str, args: ExamineArgs) -> NodeAnswer:
         asked = FactsArgs(module=args.module)
         if node == self._daemon.configuration.node:
-            own = await self._facts(asked)
-            return NodeAnswer(node=node, facts=own, clock=ClockFacts(ahead_s=0.0, error_s=0.0))
-        clock = min([await self._measure(node) for _ in range(CLOCKS)], key=lambda one: one.error_s)
+            return NodeAnswer(node=node, facts=await self.facts_of(asked), clock=await self.clock_of(node))
+        clock = await self.clock_of(node)
         answer = await self._daemon.bus.call(node, "facts", asked.model_dump(), args.timeout_s)
         return NodeAnswer(node=node, facts=NodeFacts.model_validate(answer), clock=clock)
+
+    async def clock_of(self, node: str) -> ClockFacts:
+        if node == self._daemon.configuration.node:
+            return ClockFacts(ahead_s=0.0, error_s=0.0)
+        return min([await self._measure(node) for _ in range(CLOCKS)], key=lambda one: one.error_s)
 
     async def _measure(self, node: str) -> ClockFacts:
         """Its answer was made between the call and its return, in the middle if both ways took as long."""
@@ -115,9 +123,10 @@ class Examination:
         return ClockFacts(ahead_s=there - (wall + trip_s / 2), error_s=trip_s / 2)
 
     async def facts(self, args: FactsArgs) -> dict[str, Any]:
-        return (await self._facts(args)).model_dump(mode="json")
+        return (await self.facts_of(args)).model_dump(mode="json")
 
-    async def _facts(self, args: FactsArgs) -> NodeFacts:
+    async def facts_of(self, args: FactsArgs) -> NodeFacts:
+        """This node's."""
         daemon, own = self._daemon, self._daemon.configuration
         spec = daemon.runtime.node.membership.spec
         installed = [name for name in sorted(own.modules) if args.module in (None, name)]
@@ -211,7 +220,8 @@ class _Disk:
 
     async def give(self, what: str, job: Callable[[], T], otherwise: T) -> T:
         try:
-            return await asyncio.wait_for(asyncio.to_thread(job), DISK_S)
+            async with asyncio.timeout(DISK_S):
+                return await asyncio.to_thread(job)
         except (TimeoutError, OSError, sqlite3.Error):
             self.failed.append(what)
             return otherwise

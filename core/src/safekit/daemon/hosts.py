@@ -18,7 +18,7 @@ import psutil
 import structlog
 
 from safekit.bus import messages
-from safekit.bus.hosts import HostServer
+from safekit.bus.hosts import HostServer, stall_file
 from safekit.bus.messages import Message
 from safekit.bus.sockets import Context
 from safekit.daemon.leftovers import HostRecords
@@ -33,6 +33,7 @@ CLOSE_S: Final = 30.0
 """The longest that hosts may take to end what did not stop by itself when the daemon ends."""
 INSPECT_S: Final = 5.0
 LEASE_PART: Final = 0.2
+MAX_STALL_BYTES: Final = 500
 SHORTEST_SILENCE_S: Final = 1.5
 """Three of the host's signs of life."""
 STARTUP_S: Final = 30.0
@@ -52,6 +53,8 @@ class HostProcess:
     why: str = ""
     """Why we kill it, when we do."""
     steps: dict[str, dict[str, str]] = field(default_factory=dict)
+    measured: dict[str, tuple[float, messages.Measured]] = field(default_factory=dict)
+    """What checkers answered last and when, where it changed nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,16 @@ class Hosts:
         host = self._hosts.get(module)
         return list(host.steps.values()) if host else []
 
+    def measured(self, module: str) -> dict[str, dict[str, Any]]:
+        """By resource the last answer that changed no verdict, with its age."""
+        host = self._hosts.get(module)
+        now_s = asyncio.get_running_loop().time()
+        found = host.measured if host else {}
+        return {
+            resource: {"health": m.health, "reason": m.reason, "facts": m.facts, "age_s": round(now_s - at_s, 1)}
+            for resource, (at_s, m) in found.items()
+        }
+
     def pids(self) -> dict[str, int]:
         return {module: host.process.pid for module, host in self._hosts.items()}
 
@@ -129,6 +142,7 @@ class Hosts:
         now_s = asyncio.get_running_loop().time()
         host = HostProcess(module, identity, process, now_s, now_s, self._settings.host_silent_s)
         self._hosts[module] = host
+        stall_file(self._settings.host_socket, module).unlink(missing_ok=True)
         self._records.note(module, process.pid)
         self._spawn_task(self._await_end(host))
 
@@ -138,7 +152,7 @@ class Hosts:
             del self._hosts[host.module]
         if not self._closing and host.why != "stopped":
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-            reason = host.why or f"the host ended by itself with {how}"
+            reason = host.why or f"the host ended by itself with {how} ({self._suspects(host.module)})"
             self._reports.submit(events.HostLost(host.module, reason))
 
     def end(self, module: str) -> None:
@@ -230,10 +244,12 @@ class Hosts:
         if host is None or not host.ready:
             return {}
         number = next(self._ids)
-        answer = self._asked[number] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[dict[str, dict[str, str]]] = asyncio.get_running_loop().create_future()
+        self._asked[number] = answer
         try:
             self.send(module, messages.Inspect(id=number, question=question))
-            return await asyncio.wait_for(answer, INSPECT_S)
+            async with asyncio.timeout(INSPECT_S):
+                return await answer
         finally:
             self._asked.pop(number, None)
 
@@ -268,7 +284,11 @@ class Hosts:
             self._loaded(host, message)
         elif isinstance(message, messages.StepState):
             self._step(host, message)
+        elif isinstance(message, messages.Measured):
+            host.measured[message.resource] = (host.heard_s, message)
         else:
+            if isinstance(message, messages.VerdictSaid):
+                host.measured.pop(message.resource, None)
             self._forward(host.module, message)
 
     def _loaded(self, host: HostProcess, message: messages.Loaded) -> None:
@@ -332,12 +352,26 @@ class Hosts:
         silent_s = now_s - host.heard_s
         if not host.ready:
             if now_s - host.started_s > STARTUP_S:
-                self._kill(host, f"the host was not ready after {STARTUP_S:g} s (a plugin hangs while it is imported)")
+                suspects = self._suspects(host.module)
+                self._kill(
+                    host, f"the host was not ready after {STARTUP_S:g} s (held up while it is imported: {suspects})"
+                )
         elif silent_s > host.silent_s:
-            self._kill(host, f"the host was silent for {silent_s:.1f} s (a plugin blocks it)")
+            self._kill(host, f"the host was silent for {silent_s:.1f} s (blocked by {self._suspects(host.module)})")
         elif measure and (used := _memory_mib(host.process.pid)) > self._settings.host_memory_mib:
             limit = self._settings.host_memory_mib
-            self._kill(host, f"the host used {used} MiB, over its limit of {limit} MiB (a plugin leaks)")
+            suspects = self._suspects(host.module)
+            self._kill(host, f"the host used {used} MiB, over its limit of {limit} MiB (leaked by {suspects})")
+
+    def _suspects(self, module: str) -> str:
+        """The plugin that the host has said is in its way, or else all that it runs."""
+        with contextlib.suppress(OSError), stall_file(self._settings.host_socket, module).open("rb") as file:
+            return file.read(MAX_STALL_BYTES).decode(errors="replace")
+        with contextlib.suppress(KeyError):
+            packages = self._reports.compiled(module)[0]["packages"]
+            named = ", ".join(f"{name} {version}" for name, version in packages.items())
+            return f"one of the packages {named}" if len(packages) > 1 else f"package {named}"
+        return "a plugin"
 
 
 def _silence_s(compiled: dict[str, Any]) -> float:

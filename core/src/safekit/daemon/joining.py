@@ -1,4 +1,4 @@
-"""Tokens, and the admission of a node: every member learns of it, or it does not join."""
+"""Changes of the cluster file, the admission of a node first of all: every member takes them, or none does."""
 
 from __future__ import annotations
 
@@ -15,8 +15,16 @@ from safekit.bus.nodes import NodeBus
 from safekit.bus.sockets import Context
 from safekit.config.cluster import Cluster
 from safekit.daemon.configuration import Configuration
-from safekit.daemon.operations import ClusterArgs, Operations, TokenArgs
-from safekit_sdk import ConfigError, RefusedError, SafekitError
+from safekit.daemon.operations import (
+    AddNetworkArgs,
+    ClusterArgs,
+    NetworkArgs,
+    Operations,
+    Power,
+    RemoveNodeArgs,
+    TokenArgs,
+)
+from safekit_sdk import ConfigError, PeerError, RefusedError, SafekitError
 
 JOIN_PORT_OFFSET: Final = 1
 """Joins are heard on the port after the network's own."""
@@ -38,8 +46,14 @@ class Joining:
         self._one_at_a_time = asyncio.Lock()
 
     def register(self, operations: Operations) -> None:
-        operations.add("token", TokenArgs, self.token, peers=False)
+        operations.add("token", TokenArgs, self.token, peers=False, needs=Power.CONFIGURE, noted=True)
         operations.add("cluster-update", ClusterArgs, self.update, peers=True)
+        for name, args, handler in (
+            ("cluster-remove", RemoveNodeArgs, self.remove),
+            ("network-add", AddNetworkArgs, self.add_network),
+            ("network-remove", NetworkArgs, self.remove_network),
+        ):
+            operations.add(name, args, handler, peers=False, noted=True)
 
     async def close(self) -> None:
         await self._server.close()
@@ -58,20 +72,59 @@ class Joining:
         return {"token": str(token), "expires": token.expires, "cluster": cluster.name}
 
     async def _admit(self, request: JoinRequest) -> str:
-        """Every member takes the new cluster file, or the join is refused and none keeps it."""
+        default = self._configuration.cluster.networks[0].name
+        addresses = {network or default: address for network, address in request.addresses.items()}
+        after = await self._change(lambda before: before.with_node(request.node, addresses, request.public_key))
+        return after.to_text()
+
+    async def remove(self, args: RemoveNodeArgs) -> dict[str, Any]:
+        """A node that answers is asked whether it runs anything; one that does not has to be vouched for."""
+        if args.node == self._configuration.node:
+            raise RefusedError("a node does not remove itself", hint="say it on another node, which goes on")
+        self._configuration.cluster.without_node(args.node)
+        try:
+            runs = sorted(await self._running(args.node))
+        except (PeerError, TimeoutError) as error:
+            if not args.force:
+                raise RefusedError(
+                    f"'{args.node}' does not answer, so what it runs is not known: {error}",
+                    hint="once it is removed, nobody asks it any more before taking over: with --force, when it is off",
+                ) from None
+            runs = []
+        if runs:
+            raise RefusedError(
+                f"'{args.node}' runs {', '.join(runs)}",
+                hint=f"`safekit module stop {runs[0]} --on {args.node}` first: nobody will see it there any more",
+            )
+        await self._change(lambda before: before.without_node(args.node))
+        return {"modules": self._configuration.modules_of(args.node)}
+
+    async def _running(self, node: str) -> list[str]:
+        status = await self._bus.call(node, "status", {}, 3.0)
+        return [module["name"] for module in status["modules"] if module["state"] != "STOP" or module["active"]]
+
+    async def add_network(self, args: AddNetworkArgs) -> None:
+        await self._change(lambda before: before.with_network(args.network, args.port, args.addresses))
+
+    async def remove_network(self, args: NetworkArgs) -> None:
+        await self._change(lambda before: before.without_network(args.network))
+
+    async def _change(self, change: Callable[[Cluster], Cluster]) -> Cluster:
+        """Every member that stays takes the new cluster file, or none keeps it."""
         async with self._one_at_a_time:
-            newest = max([await self._revision(node) for node in self._others()], default=0)
-            before = self._configuration.cluster.not_before(newest)
-            default = before.networks[0].name
-            addresses = {network or default: address for network, address in request.addresses.items()}
-            after = before.with_node(request.node, addresses, request.public_key)
+            present = self._configuration.cluster
+            after = change(present)
+            staying = [node for node in self._others() if any(node == member.name for member in after.nodes)]
+            newest = max([await self._revision(node) for node in staying], default=0)
+            after = after.not_before(newest + 1)
             try:
-                await self._tell(after)
+                for node in staying:
+                    await self._bus.call(node, "cluster-update", {"text": after.to_text()}, 10.0)
+                self._adopt(after)
             except BaseException:
-                await self._take_back(after.without_node(request.node))
+                await self._take_back(present.not_before(after.revision + 1), staying)
                 raise
-            self._adopt(after)
-            return after.to_text()
+            return after
 
     def _others(self) -> list[str]:
         return [node.name for node in self._configuration.cluster.nodes if node.name != self._configuration.node]
@@ -79,14 +132,10 @@ class Joining:
     async def _revision(self, node: str) -> int:
         return int((await self._bus.call(node, "ping", {}, 3.0))["revision"])
 
-    async def _tell(self, cluster: Cluster) -> None:
-        for node in self._others():
-            await self._bus.call(node, "cluster-update", {"text": cluster.to_text()}, 10.0)
-
-    async def _take_back(self, cluster: Cluster) -> None:
+    async def _take_back(self, cluster: Cluster, members: list[str]) -> None:
         """A member that cannot be told now learns of it with the next change."""
         self._adopt(cluster)
-        for node in self._others():
+        for node in members:
             with contextlib.suppress(SafekitError, TimeoutError):
                 await self._bus.call(node, "cluster-update", {"text": cluster.to_text()}, 3.0)
 

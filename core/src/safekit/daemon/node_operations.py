@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from safekit import __version__, engine
 from safekit.bus.messages import error_body
+from safekit.daemon.agents import Agents
+from safekit.daemon.elsewhere import module_states
 from safekit.daemon.examination import Examination
 from safekit.daemon.operations import (
     CommandArgs,
@@ -18,14 +20,19 @@ from safekit.daemon.operations import (
     ModuleArgs,
     NoArgs,
     Operations,
+    Power,
     ValueArgs,
     WeightArgs,
+    WhyArgs,
 )
 from safekit.daemon.rule_operations import RuleOperations
+from safekit.daemon.snapshots import Snapshots
+from safekit.daemon.stopping import Stopping
 from safekit.engine import events
 from safekit.engine.events import Command
-from safekit.journal import Query
+from safekit.journal import Query, explain_from
 from safekit_sdk import ConfigError, RefusedError
+from safekit_sdk.elsewhere import OPERATION
 
 if TYPE_CHECKING:
     from safekit.daemon.daemon import Daemon
@@ -36,26 +43,42 @@ class NodeOperations:
         self._daemon = daemon
 
     def register(self, operations: Operations) -> None:
-        operations.add("ping", NoArgs, self.ping, peers=True)
-        operations.add("status", NoArgs, self.status, peers=True)
-        operations.add("command", CommandArgs, self.command, peers=True)
-        operations.add("values", ModuleArgs, self.values, peers=True)
-        operations.add("set-value", ValueArgs, self.set_value, peers=True)
-        operations.add("entries", EntriesArgs, self.entries, peers=True)
-        operations.add("weight", WeightArgs, self.weight, peers=True)
-        operations.add("inspect", InspectArgs, self.inspect, peers=True)
-        operations.add("fan", FanArgs, self.fan, peers=False)
-        Examination(self._daemon).register(operations)
+        operations.add("ping", NoArgs, self.ping, peers=True, needs=Power.LOOK)
+        operations.add("status", NoArgs, self.status, peers=True, needs=Power.LOOK)
+        operations.add(OPERATION, ModuleArgs, self.module_states, peers=False, needs=Power.LOOK)
+        operations.add("command", CommandArgs, self.command, peers=True, needs=Power.OPERATE)
+        operations.add("values", ModuleArgs, self.values, peers=True, needs=Power.LOOK)
+        operations.add("set-value", ValueArgs, self.set_value, peers=True, needs=Power.OPERATE)
+        operations.add("entries", EntriesArgs, self.entries, peers=True, needs=Power.LOOK)
+        operations.add("why", WhyArgs, self.why, peers=True, needs=Power.LOOK)
+        operations.add("weight", WeightArgs, self.weight, peers=True, needs=Power.OPERATE)
+        operations.add("inspect", InspectArgs, self.inspect, peers=True, needs=Power.LOOK)
+        operations.add("fan", FanArgs, self.fan, peers=False, needs=Power.LOOK)
+        examination = Examination(self._daemon)
+        examination.register(operations)
+        Snapshots(self._daemon, examination).register(operations)
+        Agents(self._daemon).register(operations)
         RuleOperations(self._daemon).register(operations)
+        Stopping(self.fan).register(operations)
 
     async def ping(self, args: NoArgs) -> dict[str, Any]:
         del args
         configuration = self._daemon.configuration
-        return {"node": configuration.node, "version": __version__, "revision": configuration.cluster.revision}
+        return {
+            "node": configuration.node,
+            "version": __version__,
+            "revision": configuration.cluster.revision,
+            "cluster": configuration.cluster.name,
+            "addresses": {node.name: list(node.addresses.values()) for node in configuration.cluster.nodes},
+            "networks": next(dict(n.addresses) for n in configuration.cluster.nodes if n.name == configuration.node),
+        }
 
     async def status(self, args: NoArgs) -> dict[str, Any]:
         del args
         return self._daemon.describe()
+
+    async def module_states(self, args: ModuleArgs) -> dict[str, dict[str, Any]]:
+        return module_states(self._daemon.runtime.node, args.module, time.monotonic())
 
     async def command(self, args: CommandArgs) -> dict[str, Any]:
         """Return what was decided; RefusedError with the engine's reason when it was not obeyed."""
@@ -116,6 +139,17 @@ class NodeOperations:
         found = await asyncio.to_thread(self._daemon.history.query, query)
         return [dataclasses.asdict(entry) for entry in found]
 
+    async def why(self, args: WhyArgs) -> dict[str, Any]:
+        """A change of a module: what was decided, by which rule, on which facts."""
+        path = self._daemon.settings.var / "history.db"
+        await asyncio.to_thread(self._daemon.history.flush, 2.0)
+        found = await asyncio.to_thread(explain_from, path, args.module, args.back, args.until_id)
+        if found is None:
+            raise ConfigError(
+                f"the history has no such change of module '{args.module}'", hint="`safekit log` shows what it has"
+            )
+        return found
+
     async def fan(self, args: FanArgs) -> dict[str, Any]:
         """Each node's result, or its error; nodes that do not answer are part of the answer."""
         nodes = self._named(args.nodes)
@@ -134,7 +168,7 @@ class NodeOperations:
     async def _ask(self, node: str, args: FanArgs) -> dict[str, Any]:
         try:
             if node == self._daemon.configuration.node:
-                return {"result": await self._daemon.operations.perform(args.op, args.args)}
-            return {"result": await self._daemon.bus.call(node, args.op, args.args, args.timeout_s)}
+                return {"result": await self._daemon.operations.perform(args.op, args.args, args.by)}
+            return {"result": await self._daemon.bus.call(node, args.op, args.args, args.timeout_s, args.by)}
         except Exception as error:  # one node's failure is a part of the answer
             return {"error": error_body(error).model_dump()}

@@ -18,7 +18,7 @@ from safekit.bus.nodes import NodeBus
 from safekit.config.compiled import CompiledModule
 from safekit.config.plan import diff, lines
 from safekit.daemon.configuration import Compilation, Configuration
-from safekit.daemon.operations import Args, CommitArgs, FilesArgs, ModuleArgs, Operations, StageArgs
+from safekit.daemon.operations import Args, CommitArgs, FilesArgs, ModuleArgs, Operations, Power, StageArgs
 from safekit_sdk import ConfigError, PeerError, RefusedError, SafekitError
 
 log = structlog.get_logger("rollout")
@@ -44,10 +44,10 @@ class Rollout:
         self._fetching: set[str] = set()
 
     def register(self, operations: Operations) -> None:
-        operations.add("plan", FilesArgs, self.plan, peers=False)
-        operations.add("apply", FilesArgs, self.apply, peers=False)
-        operations.add("remove", ModuleArgs, self.remove, peers=False)
-        operations.add("fetch", ModuleArgs, self.fetch, peers=True)
+        operations.add("plan", FilesArgs, self.plan, peers=False, needs=Power.CONFIGURE)
+        operations.add("apply", FilesArgs, self.apply, peers=False, needs=Power.CONFIGURE, noted=True)
+        operations.add("remove", ModuleArgs, self.remove, peers=False, needs=Power.CONFIGURE, noted=True)
+        operations.add("fetch", ModuleArgs, self.fetch, peers=True, needs=Power.CONFIGURE)
         for op, (model, handler) in self._everywhere().items():
             operations.add(op, model, handler, peers=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from safekit.daemon.operations import ModuleArgs, Operations
+from safekit.daemon.operations import ModuleArgs, Operations, Power
 from safekit.engine import trial
 from safekit_sdk import ConfigError
 
@@ -18,7 +18,7 @@ class RuleOperations:
         self._daemon = daemon
 
     def register(self, operations: Operations) -> None:
-        operations.add("rules", ModuleArgs, self.rules, peers=True)
+        operations.add("rules", ModuleArgs, self.rules, peers=True, needs=Power.LOOK)
 
     async def rules(self, args: ModuleArgs) -> dict[str, Any]:
         now_s = time.monotonic()

@@ -64,7 +64,7 @@ class Runtime:
         before = self.node
         self.node, actions = engine.step(before, event, now_s)
         changed = bool(actions) or self.node.modules is not before.modules
-        self._recorder.record(event, now_s, changed=changed)
+        self._recorder.record(before, event, self.node, now_s, changed=changed)
         explained = tuple(action for action in actions if isinstance(action, Explain))
         for decision in explained:
             self._recorder.decided(decision, now_s)

@@ -15,10 +15,7 @@ HASTY_S: Final = 0.5
 ADVISED: Final = 3.0
 """How many times the longest pause a loss time should be (docs/how-to/real-servers.md)."""
 UNSAFE: Final = 2.0
-SECOND_NETWORK: Final = (
-    "a second network: in cluster.yaml under `networks:` and each node's `addresses:`, with a higher `revision:`; the "
-    "same file on every node; then restart safekitd on each"
-)
+SECOND_NETWORK: Final = "a second network: `safekit cluster network add NAME NODE=ADDRESS ...`"
 
 
 def check_networks(cluster: ClusterFacts) -> Iterator[Finding]:

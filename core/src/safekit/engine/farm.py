@@ -68,11 +68,11 @@ def _set(turn: Turn, **changes: object) -> None:
 # the map
 
 
-def _rank(turn: Turn, farm_map: FarmMap) -> tuple[int, int]:
+def _rank(turn: Turn, farm_map: FarmMap) -> tuple[int, int, str]:
     """Of two maps the one with the higher rank holds. Every node ranks alike."""
     nodes = turn.m.spec.nodes
     place = nodes.index(farm_map.leader) if farm_map.leader in nodes else len(nodes)
-    return farm_map.epoch, -place
+    return farm_map.epoch, -place, farm_map.leader
 
 
 def _learn(turn: Turn) -> None:
@@ -104,7 +104,8 @@ def _propose(turn: Turn) -> bool:
     leader = known.leader if known.leader in weights else next(iter(weights), "")
     if leader != turn.around.node or turn.m.share.lapsed:
         return True
-    if not sum(weights.values()) and not all(peer.alive for peer in turn.around.others.values()):
+    others, nodes = turn.around.others, turn.m.spec.nodes
+    if not sum(weights.values()) and not all(peer.alive for node, peer in others.items() if node in nodes):
         return True  # it is drained, and does not hear who could serve: a map of nobody would hold everywhere
     before = owners_of(known)
     owners = before if _suits(before, weights) else buckets.assign(weights, before)
@@ -170,12 +171,14 @@ def _order(turn: Turn) -> bool:
         return share.held == 0  # a host that has started nothing cannot take back what an earlier one had ordered
     if turn.m.host is not HostState.READY or not turn.m.active:
         return share.held == 0
+    if turn.m.run is not None and turn.m.run.row.name == "reconfigure":
+        return False  # while steps are exchanged the host has none that could apply it
     if share.awaited_until_s is not None:
         if turn.now_s >= share.awaited_until_s:
             _give_up(turn, f"the share was not applied within {ANSWER_S:g} s")
         return False
     accepted = share.order.held if share.order is not None else share.held
-    if not share.serving and not accepted:
+    if not share.serving and not accepted and (share.order is None or share.order.epoch == share.map.epoch):
         return True
     target = bits(owners_of(share.map), turn.around.node) if share.serving and not share.lapsed else 0
     wanted = (accepted & target) | (target & ~accepted & _free(turn))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from safekit.engine import rules
-from safekit.engine.module import Turn
+from safekit.engine.module import Module, Turn
 from safekit.engine.rules import Rule
 from safekit.engine.transitions import LEAVE_IT_ALONE
 
@@ -61,6 +61,13 @@ def note_holding(turn: Turn) -> None:
                 holding[rule.label] = known.get(rule.label, turn.now_s)
     if holding != turn.m.holding:
         turn.set(holding=holding)
+
+
+def deadlines(module: Module) -> list[float]:
+    """When each rule that is true, and each action, has been so for as long as it has to be."""
+    holds = {rule.label: rule.hold_s for rule in module.spec.rules}
+    actions_s = module.spec.handle_time_s
+    return [since_s + holds.get(label, actions_s) for label, since_s in module.holding.items()]
 
 
 def facts(turn: Turn, rule: Rule) -> dict[str, str]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from safekit.engine import commands, data, events, farm, fence, membership, mirror, progress, right, single
+from safekit.engine import commands, data, events, farm, fence, firing, membership, mirror, progress, right, single
 from safekit.engine.actions import Action, Explain
 from safekit.engine.around import PeerView, Surroundings
 from safekit.engine.durable import Durable, ModuleFacts, facts_of, recalled
 from safekit.engine.events import Event
-from safekit.engine.firing import note_holding
 from safekit.engine.membership import Membership
 from safekit.engine.module import HostState, Module, Turn, Value
 from safekit.engine.reporting import report
@@ -157,9 +156,8 @@ def _deadlines(module: Module) -> list[float]:
     answers = [] if answer_s is None else [answer_s]
     if module.run is not None:
         return [module.run.deadline_s, *answers]
-    holds = {rule.label: rule.hold_s for rule in module.spec.rules}
-    waits = [since_s + holds.get(label, 0.0) for label, since_s in module.holding.items()]
-    return [*waits, *answers, module.fence_s, module.cleanup_s, module.retry_s, module.handover_until_s]
+    others = (module.fence_s, module.cleanup_s, module.retry_s, module.handover_until_s)
+    return [*firing.deadlines(module), *answers, *others]
 
 
 def next_deadline(node: NodeState) -> float | None:
@@ -208,16 +206,23 @@ def _configure(node: NodeState, event: events.Configured, now_s: float, actions:
 def _configured(node: NodeState, spec: ModuleSpec, now_s: float) -> Module:
     present = node.modules.get(spec.name)
     if present is None:
-        facts = node.recalled.get(spec.name)
+        if (facts := node.recalled.get(spec.name)) is None:
+            return Module(spec)
+        known = recalled(Module(spec), facts)
         # nothing is known of what a module did that was not configured for a while: it is cleaned up as at a start
-        late = node.incarnation > 0
-        return replace(recalled(Module(spec), facts), cleanup=late, cleanup_s=now_s) if facts else Module(spec)
+        return _to_be_cleaned_up(known, now_s) if node.incarnation else known
     runs = present.state is not STOP or present.run is not None
-    moved = (present.spec.kind, present.spec.nodes) != (spec.kind, spec.nodes)
+    moved = present.spec.kind is not spec.kind or (spec.kind is Kind.MIRROR and present.spec.nodes != spec.nodes)
+    moved = moved or not spec.stands_on(present.spec)
     changed = present.spec.signature != spec.signature and present.host is not HostState.NONE
     return replace(
         present, spec=spec, reload=present.reload or (changed and runs), again=present.again or (moved and runs)
     )
+
+
+def _to_be_cleaned_up(module: Module, now_s: float) -> Module:
+    share = module.share.unsure(now_s) if module.share.held else module.share
+    return replace(module, cleanup=True, cleanup_s=now_s, share=share)
 
 
 def _start(node: NodeState, event: events.Started, now_s: float, actions: list[Action]) -> NodeState:
@@ -227,10 +232,8 @@ def _start(node: NodeState, event: events.Started, now_s: float, actions: list[A
         wanted = module.desired
         if event.boot and module.spec.boot is not BootPolicy.AUTO:
             wanted = module.spec.boot is BootPolicy.ON
-        share = module.share.unsure(now_s) if module.share.held else module.share
-        modules[name] = replace(
-            module, desired=wanted, cleanup=True, cleanup_s=now_s, share=share, right=right.unknown(module, now_s)
-        )
+        unknown = right.unknown(module, now_s)
+        modules[name] = replace(_to_be_cleaned_up(module, now_s), desired=wanted, right=unknown)
     return _all(replace(node, modules=modules), now_s, actions)
 
 
@@ -256,7 +259,7 @@ def _turn(node: NodeState, name: str, now_s: float, actions: list[Action], event
     _learn_epoch(turn)
     if event is not None:
         _take_in(turn, event)
-    note_holding(turn)
+    firing.note_holding(turn)
     progress.limits(turn)
     _DECIDE[turn.m.spec.kind](turn)
     actions += turn.actions
@@ -327,10 +330,12 @@ def _peer(node: NodeState, module: Module, now_s: float) -> PeerView:
 
 
 def _others(node: NodeState, module: Module, now_s: float) -> dict[str, PeerView]:
-    """The other nodes of a farm."""
+    """All that may serve a farm: the nodes of its list, and any other of the cluster, by an earlier list or by one that
+    has not come here yet."""
     if module.spec.kind is not Kind.FARM:
         return {}
-    return {name: _seen(node, module, name, now_s) for name in module.spec.nodes if name != node.name}
+    names = dict.fromkeys((*module.spec.nodes, *node.membership.peers))
+    return {name: _seen(node, module, name, now_s) for name in names if name != node.name}
 
 
 def _seen(node: NodeState, module: Module, name: str, now_s: float) -> PeerView:

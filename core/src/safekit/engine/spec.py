@@ -75,8 +75,15 @@ class ModuleSpec:
     """Likewise a stop, its forced second half included."""
     weight: int = DEFAULT_WEIGHT
     """This node's part of a farm's clients, in proportion to the others'; 0 for no new ones."""
+    foundation: tuple[tuple[str, str], ...] = ()
+    """The steps on which others stand, each with what of it cannot change while it runs. A change of one that was there
+    already stops and starts the whole module."""
     signature: str = ""
     """Digest of the configuration, compared between nodes."""
+
+    def stands_on(self, other: ModuleSpec) -> bool:
+        """Whether all that the other's steps stand on is here, unchanged."""
+        return set(other.foundation) <= set(self.foundation)
 
     @property
     def lease_s(self) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 from safekit.bus.messages import AskWitness, WitnessSaid
 from safekit.engine.actions import WitnessCall
+from safekit.plugins import RAISED
 from safekit_sdk import Lease, PluginError, Refusal, SafekitError, Witness
 
 
@@ -34,12 +35,13 @@ class Asking:
 
     async def _answer(self, asked: AskWitness) -> WitnessSaid:
         try:
-            said = await asyncio.wait_for(self._call(asked), self._witness.config.timeout.seconds)
+            async with asyncio.timeout(self._witness.config.timeout.seconds):
+                said = await self._call(asked)
         except TimeoutError:
             why = f"no answer within {self._witness.config.timeout}"
         except SafekitError as error:
             why = f"{error.message} ({error.hint})" if error.hint else error.message
-        except Exception as error:  # a plugin's door
+        except RAISED as error:  # a plugin's door
             why = f"{type(error).__name__}: {error}"
         else:
             return said
@@ -73,6 +75,7 @@ class Asking:
             await asyncio.wait([self._work], timeout=2 * self._witness.config.timeout.seconds)
             self._work.cancel()
         try:
-            await asyncio.wait_for(self._witness.close(), 1.0)
-        except Exception as error:  # a plugin's door; the process ends in any case
+            async with asyncio.timeout(1.0):
+                await self._witness.close()
+        except RAISED as error:  # a plugin's door; the process ends in any case
             self._say(WitnessSaid(number=0, reached=False, text=f"its end failed: {error}"[:4000]))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,9 +44,11 @@ a daemon that is silent here is silent to the peer as well, which may take over.
 
 
 class Host:
-    def __init__(self, client: HostClient, pid: int) -> None:
+    def __init__(self, client: HostClient, pid: int, turned: Callable[[], None] = lambda: None) -> None:
+        """`turned` is called while the loop turns."""
         self._client = client
         self._pid = pid
+        self._turned = turned
         self._pipeline: Pipeline | None = None
         self._watching: Watching | None = None
         self._observers = Observers()
@@ -85,6 +85,7 @@ class Host:
         loop = asyncio.get_running_loop()
         turned_s = loop.time()
         while True:
+            self._turned()
             self._client.send(messages.HostAlive())
             if loop.time() - turned_s > ORPHAN_AFTER_S / 2:
                 self._last_heard = loop.time()  # this process stood still, and the daemon may have done so with it
@@ -99,12 +100,15 @@ class Host:
             self._ending = asyncio.create_task(self._end_by_force())
 
     async def _end_by_force(self) -> None:
+        await self._stop_by_force()
+        self._ended.set()
+
+    async def _stop_by_force(self) -> None:
         if self._run is not None:
             self._run.cancel()
             await asyncio.wait([self._run], timeout=1.0)
         if self._pipeline is not None:
             await self._pipeline.end()
-        self._ended.set()
 
     async def _listen(self) -> None:
         while True:
@@ -118,7 +122,7 @@ class Host:
 
     async def _obey(self, message: Any) -> None:
         if isinstance(message, Load):
-            self._load(message)
+            await self._load(message)
         elif isinstance(message, Run):
             self._begin(message)
         elif isinstance(message, TakeShare):
@@ -143,35 +147,36 @@ class Host:
     async def _shut_down(self) -> None:
         """The module is stopped, or did not stop in time and is ended by force: a host leaves nothing behind."""
         if self._pipeline is not None and self._pipeline.has_started:
-            await self._end_by_force()
+            await self._stop_by_force()
         if self._watching is not None:
             await self._watching.close()
         if self._asking is not None:
             await self._asking.close()
         self._ended.set()
 
-    def _load(self, message: Load) -> None:
+    async def _load(self, message: Load) -> None:
         try:
-            self._build(CompiledModule.model_validate(message.compiled), message.settings)
+            await self._build(CompiledModule.model_validate(message.compiled), message.settings)
         except Exception as error:  # plugins are imported here: anything may happen
             self._client.send(messages.Loaded(error=messages.error_body(error)))
             return
         self._client.send(messages.Loaded())
 
-    def _build(self, module: CompiledModule, settings: dict[str, str]) -> None:
+    async def _build(self, module: CompiledModule, settings: dict[str, str]) -> None:
         around = Surroundings(
             node=settings["node"],
             var_dir=Path(settings["var_dir"]),
             run_dir=Path(settings["run_dir"]),
             cluster=settings.get("cluster", ""),
             cgroup=Path(settings["cgroup"]) if settings.get("cgroup") else None,
+            control_socket=Path(settings.get("control_socket", "")),
         )
         maker = Maker(module, around, self._set_value, self._log)
         steps = maker.steps()
         if self._pipeline is not None:
-            self._pipeline.offer(steps, maker.checks())
+            await self._pipeline.offer(steps, maker.checks())
             return
-        self._watching = Watching(maker.checks(), self._say, self._check_failed)
+        self._watching = Watching(maker.checks(), self._say, self._check_failed, self._measured)
         self._pipeline = Pipeline(steps, self._watching, self._step_changed)
         witness = maker.witness()
         if witness is not None:
@@ -274,12 +279,10 @@ class Host:
             self._observers.notify(
                 "verdict_changed", checker=resource, before=before, after=after, reason=verdict.reason
             )
-        facts = {key[:64]: str(value)[:512] for key, value in list(verdict.facts.items())[:32]}
-        self._client.send(
-            messages.VerdictSaid(
-                resource=resource, health=verdict.health.value, reason=verdict.reason[:4000], facts=facts
-            )
-        )
+        self._client.send(messages.VerdictSaid(**_bounded(resource, verdict)))
+
+    def _measured(self, resource: str, verdict: Verdict) -> None:
+        self._client.send(messages.Measured(**_bounded(resource, verdict)))
 
     def _check_failed(self, resource: str, trouble: str) -> None:
         self._client.send(LogLine(line=f"{resource}: {trouble}"[:4000], severity="warning"))
@@ -295,8 +298,12 @@ class Host:
         self._client.send(LogLine(line=line[:4000]))
 
 
-def end_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the daemon dies, however it dies."""
-    set_death_signal = 1
-    with contextlib.suppress(OSError):
-        ctypes.CDLL(None, use_errno=True).prctl(set_death_signal, signal.SIGTERM)
+def _bounded(resource: str, verdict: Verdict) -> dict[str, Any]:
+    """As much of it as a message holds."""
+    facts = {key[:64]: str(value)[:512] for key, value in list(verdict.facts.items())[:32]}
+    return {
+        "resource": resource,
+        "health": verdict.health.value,
+        "reason": verdict.reason[:4000],
+        "facts": facts,
+    }

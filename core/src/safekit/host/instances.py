@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from safekit.config.compiled import CompiledChecker, CompiledModule, CompiledStep
-from safekit.plugins import discovery, load
+from safekit.plugins import RAISED, discovery, load
 from safekit_sdk import App, Checker, Context, PluginError, Resource, Scope, Witness
+from safekit_sdk.elsewhere import module_states
 
 GROUPS = {
     "resource": discovery.RESOURCES,
@@ -17,6 +19,11 @@ GROUPS = {
     "checker": discovery.CHECKERS,
     "witness": discovery.WITNESSES,
 }
+
+
+def place_of(module: str, plugin: str, ident: str) -> Path:
+    """Where an instance lives below the node's directories."""
+    return Path("modules", module, f"{plugin}.{ident}".replace(":", "_"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,8 @@ class Surroundings:
     cluster: str = ""
     """Its identifier, unlike that of any other."""
     cgroup: Path | None = None
+    control_socket: Path = Path()
+    """Of safekitd, for what plugins may ask it."""
 
 
 @dataclass(eq=False, slots=True)
@@ -41,14 +50,11 @@ class Step:
     started: bool = False
     promoted: bool = False
 
-    def same_as(self, other: Step) -> bool:
-        """Whether the other would start the very same thing."""
-        alike = (self.name, self.scope, type(self.resource)) == (other.name, other.scope, type(other.resource))
-        return (
-            alike
-            and self.resource.config == other.resource.config
-            and self.resource.context.settings == other.resource.context.settings
-        )
+    def becomes(self, other: Step) -> bool:
+        """Whether the other is the very same thing, or differs only in what may change while it is started."""
+        mine, its = self.resource, other.resource
+        alike = (self.name, self.scope, type(mine)) == (other.name, other.scope, type(its))
+        return alike and mine.context.settings == its.context.settings and _changed(mine, its) <= its.live_settings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,16 @@ class Check:
     name: str
     scope: Scope
     checker: Checker[Any]
+
+    def same_as(self, other: Check) -> bool:
+        mine, its = self.checker, other.checker
+        alike = (self.name, self.scope, type(mine)) == (other.name, other.scope, type(its))
+        return alike and mine.config == its.config and mine.context.settings == its.context.settings
+
+
+def _changed(mine: Resource[Any], its: Resource[Any]) -> set[str]:
+    """The settings that differ."""
+    return {key for key in type(mine.config).model_fields if getattr(mine.config, key) != getattr(its.config, key)}
 
 
 class Maker:
@@ -107,12 +123,12 @@ class Maker:
         context = self._context(plugin, ident, scope)
         try:
             return cls(cls.config_model.model_validate(config), context)
-        except Exception as error:  # a plugin's door: whatever it raises is the plugin's
+        except RAISED as error:  # a plugin's door: whatever it raises is the plugin's
             raise PluginError(f"plugin '{plugin}' ({ident}) cannot be made: {error}") from error
 
     def _context(self, plugin: str, ident: str, scope: Scope) -> Context:
-        place = f"{self._module.name}/{plugin}.{ident}".replace(":", "_")
-        state_dir, run_dir = self._around.var_dir / "modules" / place, self._around.run_dir / "modules" / place
+        place = place_of(self._module.name, plugin, ident)
+        state_dir, run_dir = self._around.var_dir / place, self._around.run_dir / place
         for directory in (state_dir, run_dir):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         return Context(
@@ -127,4 +143,5 @@ class Maker:
             settings=dict(self._module.variables),
             set_value=self._set_value,
             log=self._log,
+            module_states=partial(module_states, self._around.control_socket),
         )

@@ -11,6 +11,7 @@ from safekit.bus.messages import Meet, TakeShare
 from safekit.engine.actions import Phase
 from safekit.host.instances import Check, Step
 from safekit.host.watching import Watching
+from safekit.plugins import RAISED
 from safekit_sdk import BUCKETS, Peer, SafekitError, Scope, Share, Transition
 
 OnStep = Callable[[Step, str, str], None]
@@ -53,6 +54,14 @@ class StartError(Exception):
         self.reason = reason
 
 
+def _without_borne(old: Sequence[Step], kept: Mapping[int, Step]) -> dict[int, Step]:
+    """What stays, by the identity of the step that is offered for it: without those that stand on one that goes."""
+    stays = {id(step) for step in kept.values()}
+    first = next((at for at, step in enumerate(old) if id(step) not in stays and step.resource.bears), len(old))
+    borne = {id(step) for step in old[first:]}
+    return {key: step for key, step in kept.items() if id(step) not in borne}
+
+
 class Pipeline:
     def __init__(self, steps: Sequence[Step], watching: Watching, on_step: OnStep) -> None:
         self._steps = tuple(steps)
@@ -76,28 +85,47 @@ class Pipeline:
         """Whether something of the primary runs, or may."""
         return "prim" in self._on or any(s.promoted or (s.started and s.scope == "prim") for s in self._steps)
 
-    def offer(self, steps: Sequence[Step], checks: list[Check]) -> None:
+    async def offer(self, steps: Sequence[Step], checks: list[Check]) -> None:
         """A new configuration, taken over by the phase `reconfigure`, or at once when nothing is started."""
         self._offered = (tuple(steps), checks)
         if not self.has_started:
-            self._adopt()
+            await self._adopt()
 
-    def _adopt(self) -> tuple[list[Step], list[Step]]:
-        """Put the offer in force. Return the old steps to stop, and the new ones that have to be started."""
+    async def _adopt(self) -> tuple[list[Step], list[Step]]:
+        """Put the offer in force. Return the old steps to stop, and the new ones that have to be started. Where there
+        are any, what is checked is off meanwhile: it would be found down."""
         if self._offered is None:
             return [], []
         steps, checks = self._offered
         self._offered = None
         old = list(self._steps)
-        kept = {id(new): same for new in steps if (same := next((o for o in old if o.same_as(new)), None))}
+        kept = {id(new): same for new in steps if (same := next((o for o in old if o.becomes(new)), None))}
+        others = [new for new in steps if id(new) in kept and kept[id(new)].resource.config != new.resource.config]
+        stays = len(kept) == len(steps) == len(old)
+        changed = {step.name for step in others}
+        await self._watching.replace(checks, lambda name: stays and name not in changed)
+        failed = [kept.pop(id(step)) for step in others if not await self._changed_live(kept[id(step)], step)]
+        kept = _without_borne(old, kept)
         self._steps = tuple(kept.get(id(new), new) for new in steps)
-        self._watching.replace(checks)
+        if failed:
+            await self._watching.stop_all()
         return [o for o in old if o not in self._steps], [n for n in self._steps if n not in old]
 
+    async def _changed_live(self, step: Step, wanted: Step) -> bool:
+        """Whether the started step took the new settings over; one that did not is stopped with those it had."""
+        resource, before = step.resource, step.resource.config
+        resource.config = wanted.resource.config
+        if not step.started:
+            return True
+        trouble = await _attempt(resource.reconfigure(before), before.start_timeout.seconds, "the change")
+        if trouble:
+            resource.config = before
+            self._on_step(step, "warning", f"it is stopped and started, as it could not change live: {trouble}")
+        return not trouble
+
     async def _reconfigure(self) -> Outcome:
-        await self._watching.stop_all()
-        gone, new = self._adopt()
-        outcome = await self._stop_steps([step for step in gone if step.started], force=False)
+        gone, new = await self._adopt()
+        outcome = await self._stop_steps([step for step in gone if step.started], force=False, leave=True)
         if not outcome.ok:
             return outcome
         for step in new:
@@ -180,8 +208,9 @@ class Pipeline:
         found: dict[str, dict[str, str]] = {}
         for step in self._steps:
             try:
-                said = await asyncio.wait_for(step.resource.inspect(question), INSPECT_S) if step.started else {}
-            except Exception as error:  # a plugin's door
+                async with asyncio.timeout(INSPECT_S):
+                    said = await step.resource.inspect(question) if step.started else {}
+            except RAISED as error:  # a plugin's door
                 said = {"error": str(error) or type(error).__name__}
             if said:
                 found[step.name] = {str(key)[:64]: str(value)[:2048] for key, value in list(said.items())[:64]}
@@ -189,8 +218,11 @@ class Pipeline:
 
     async def _start(self, scope: Scope) -> Outcome:
         for step in self._steps:
-            if step.scope == scope:
+            if step.scope == scope and not step.started:
                 await self._start_step(step)
+            elif scope == "pre" and step.resource.replicates:
+                await self._start_step(step)
+                self._watching.watch(step.scope, [step])
             elif scope == "prim" and step.scope == "both" and step.resource.promotes():
                 await self._promote(step)
         self._on.add(scope)
@@ -266,12 +298,16 @@ class Pipeline:
         ]
         return await self._stop_steps(concerned, force=force, demote=scope == "prim")
 
-    async def _stop_steps(self, steps: Sequence[Step], *, force: bool, demote: bool = True) -> Outcome:
+    async def _stop_steps(
+        self, steps: Sequence[Step], *, force: bool, demote: bool = True, leave: bool = False
+    ) -> Outcome:
+        """In reverse order. What runs on both nodes is demoted and stays started, unless it is to `leave` or this run
+        has started it."""
         result = Outcome(ok=True)
         for step in reversed(steps):
             if demote and step.scope == "both" and (step.promoted or step.resource.promotes()):
                 trouble = await self._demote(step, force)
-                if step.started and step not in self._begun:
+                if step.started and not leave and step not in self._begun:
                     result = result if not trouble else Outcome(False, step.name, trouble, stuck=True)
                     continue
             trouble = await self._stop_step(step, force)
@@ -349,11 +385,12 @@ async def _require(step: Step, work: Awaitable[None], what: str) -> None:
 async def _attempt(work: Awaitable[None], timeout_s: float, what: str) -> str:
     """Return why it failed, or nothing. The work is cancelled at the limit."""
     try:
-        await asyncio.wait_for(work, timeout_s)
+        async with asyncio.timeout(timeout_s):
+            await work
     except TimeoutError:
         return f"{what} took longer than {timeout_s:g} s"
     except SafekitError as error:
         return f"{error.message} ({error.hint})" if error.hint else error.message
-    except Exception as error:  # a plugin's door: whatever it raises is a failed start or stop
+    except RAISED as error:  # a plugin's door: whatever it raises is a failed start or stop
         return str(error) or f"{what} failed: {type(error).__name__}"
     return ""

@@ -11,8 +11,8 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -44,13 +44,17 @@ class Entry:
     wall: float
     """Seconds since 1970 by the node's clock, for people."""
     kind: str
-    """event, decision, beats or log."""
+    """event, decision, log; for a replay state (of the engine), beats (heartbeats that changed nothing), pause (of this
+    node), quiet (it ran and heard nothing)."""
     module: str
     """Empty for the node."""
     type: str
     body: str
     """JSON."""
     id: int = 0
+
+
+MakeEntry = Callable[[], Entry]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +66,51 @@ class Query:
     last: int = 100
 
 
+_COLUMNS: Final = "incarnation, mono, wall, kind, module, type, body, id"
+
+
+def query_history(path: Path, query: Query) -> list[Entry]:
+    """Newest last; of a node's own history, or of a copy."""
+    wanted, values = ["id > ?", "wall >= ?"], [query.after_id, query.since]
+    parameters: list[object] = list(values)
+    if query.module is not None:
+        wanted.append("module = ?")
+        parameters.append(query.module)
+    if query.kinds:
+        wanted.append(f"kind IN ({', '.join('?' * len(query.kinds))})")
+        parameters.extend(query.kinds)
+    sql = f"SELECT {_COLUMNS} FROM entries WHERE {' AND '.join(wanted)} ORDER BY id DESC LIMIT ?"
+    with contextlib.closing(_read_only(path)) as connection:
+        rows = connection.execute(sql, (*parameters, query.last)).fetchall()
+    return [Entry(*row) for row in reversed(rows)]
+
+
+def walk_back(path: Path) -> Iterator[Entry]:
+    """Every entry, newest first; sqlite3.Error."""
+    with contextlib.closing(_read_only(path)) as connection:
+        for row in connection.execute(f"SELECT {_COLUMNS} FROM entries ORDER BY id DESC"):
+            yield Entry(*row)
+
+
+def write_copy(path: Path, entries: Iterable[Entry]) -> None:
+    """A new file that is read as a node's own history is."""
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(_SCHEMA)
+        connection.executemany(
+            f"INSERT INTO entries ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(astuple, entries)
+        )
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
+
+
 class History:
     def __init__(self, path: Path, *, keep_rows: int = 500_000, keep_s: float = 90 * 86400.0) -> None:
         self._path = path
         self._keep_rows = keep_rows
         self._keep_s = keep_s
-        self._queue: queue.Queue[Entry | threading.Event] = queue.Queue(QUEUE_ENTRIES)
+        self._queue: queue.Queue[Entry | MakeEntry | threading.Event] = queue.Queue(QUEUE_ENTRIES)
         self._stop = threading.Event()
         self._written = 0
         self.dropped = 0
@@ -79,8 +122,8 @@ class History:
         self._thread = threading.Thread(target=self._write_all, name="history", daemon=True)
         self._thread.start()
 
-    def append(self, entry: Entry) -> None:
-        """Never waits."""
+    def append(self, entry: Entry | MakeEntry) -> None:
+        """Never waits. What takes long to put into words is made by the thread that writes."""
         try:
             self._queue.put_nowait(entry)
         except queue.Full:
@@ -112,19 +155,7 @@ class History:
 
     def query(self, query: Query) -> list[Entry]:
         """Newest last. Blocking; opens its own connection, so any thread may ask."""
-        wanted, values = ["id > ?", "wall >= ?"], [query.after_id, query.since]
-        parameters: list[object] = list(values)
-        if query.module is not None:
-            wanted.append("module = ?")
-            parameters.append(query.module)
-        if query.kinds:
-            wanted.append(f"kind IN ({', '.join('?' * len(query.kinds))})")
-            parameters.extend(query.kinds)
-        columns = "incarnation, mono, wall, kind, module, type, body, id"
-        sql = f"SELECT {columns} FROM entries WHERE {' AND '.join(wanted)} ORDER BY id DESC LIMIT ?"
-        with contextlib.closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=5)) as connection:
-            rows = connection.execute(sql, (*parameters, query.last)).fetchall()
-        return [Entry(*row) for row in reversed(rows)]
+        return query_history(self._path, query)
 
     def _write_all(self) -> None:
         connection: sqlite3.Connection | None = None
@@ -172,10 +203,10 @@ class History:
         with contextlib.suppress(queue.Empty):
             item = self._queue.get(timeout=FLUSH_S)
             while True:
-                if isinstance(item, Entry):
-                    entries.append(item)
-                else:
+                if isinstance(item, threading.Event):
                     waiters.append(item)
+                else:
+                    entries.append(item if isinstance(item, Entry) else item())
                 if len(entries) >= BATCH_ENTRIES:
                     break
                 item = self._queue.get_nowait()

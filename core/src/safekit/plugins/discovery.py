@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import Distribution, EntryPoint, entry_points
+from functools import lru_cache
+from importlib.metadata import Distribution, EntryPoint, EntryPoints, entry_points
+from pathlib import Path
 from typing import Final
 
 from safekit_sdk import ConfigError
@@ -16,7 +19,8 @@ APPS: Final = "safekit.apps"
 WITNESSES: Final = "safekit.witnesses"
 COMMANDS: Final = "safekit.commands"
 HOOKS: Final = "safekit.hooks"
-GROUPS: Final = (CHECKERS, RESOURCES, APPS, WITNESSES, COMMANDS, HOOKS)
+PANELS: Final = "safekit.panels"
+GROUPS: Final = (CHECKERS, RESOURCES, APPS, WITNESSES, COMMANDS, HOOKS, PANELS)
 PACKAGE_PREFIX: Final = {
     CHECKERS: "safekit-checker-",
     RESOURCES: "safekit-resource-",
@@ -24,6 +28,7 @@ PACKAGE_PREFIX: Final = {
     WITNESSES: "safekit-witness-",
     COMMANDS: "safekit-",
     HOOKS: "safekit-",
+    PANELS: "safekit-",
 }
 """How the package of a plugin is called by convention."""
 KINDS: Final = {
@@ -33,6 +38,7 @@ KINDS: Final = {
     WITNESSES: "witness",
     COMMANDS: "command",
     HOOKS: "observer",
+    PANELS: "panel",
 }
 _SDK: Final = "safekit-sdk"
 
@@ -53,20 +59,37 @@ class PluginInfo:
     docs_url: str = ""
 
 
+def _installed(group: str) -> EntryPoints:
+    """Of all packages, read again when one was installed or removed: it takes so long that a module file would."""
+    return _read(group, tuple((place, _changed_ns(place)) for place in sys.path))
+
+
+def _changed_ns(place: str) -> int:
+    try:
+        return Path(place or ".").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=len(GROUPS))
+def _read(group: str, _places: tuple[tuple[str, int], ...]) -> EntryPoints:
+    return entry_points(group=group)
+
+
 def discover() -> list[PluginInfo]:
     """Every plugin of every group, sorted by group and name."""
-    found = [_info(entry) for group in GROUPS for entry in entry_points(group=group)]
+    found = [_info(entry) for group in GROUPS for entry in _installed(group)]
     return sorted(found, key=lambda info: (GROUPS.index(info.group), info.name, info.package))
 
 
 def names(*groups: str) -> list[str]:
     """The names that are installed in these groups."""
-    return sorted({entry.name for group in groups for entry in entry_points(group=group)})
+    return sorted({entry.name for group in groups for entry in _installed(group)})
 
 
 def find(group: str, name: str) -> EntryPoint:
     """The one entry point of that name; ConfigError says which package to install, or which two collide."""
-    found = list(entry_points(group=group, name=name))
+    found = list(_installed(group).select(name=name))
     if not found:
         raise missing((group,), name)
     if len(found) > 1:
@@ -76,6 +99,29 @@ def find(group: str, name: str) -> EntryPoint:
             hint=f"remove all but one: pip uninstall {packages[-1]}",
         )
     return found[0]
+
+
+def distribution(name: str) -> Distribution:
+    """The installed package of that name, or the one that brings the plugin of that name; ConfigError when there is
+    none, or several."""
+    found = {package(entry): entry.dist for group in GROUPS for entry in _installed(group) if entry.dist is not None}
+    brings = {package(entry) for group in GROUPS for entry in _installed(group) if entry.name == name}
+    chosen = [name] if name in found else sorted(brings & found.keys())
+    if len(chosen) == 1:
+        return found[chosen[0]]
+    known = chosen or difflib.get_close_matches(name, found, n=3, cutoff=0.6)
+    what = f"'{name}' is brought by several packages" if chosen else f"no package '{name}' with a plugin is installed"
+    meant = f"say which: {' or '.join(known)}" if known else "`safekit plugins list` names them"
+    raise ConfigError(what, hint=meant)
+
+
+def readme(name: str) -> str:
+    """The documentation in a package's own metadata; ConfigError where it has none."""
+    dist = distribution(name)
+    text = dist.metadata.get_payload() or dist.metadata["Description"] or ""  # type: ignore[attr-defined]
+    if not isinstance(text, str) or not text.strip():
+        raise ConfigError(f"the package {dist.name} brings no documentation", hint="ask its author for a README")
+    return text.strip()
 
 
 def missing(groups: tuple[str, ...], name: str) -> ConfigError:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint
 from typing import Any, Final
 
 from stevedore.driver import DriverManager
 
 from safekit.plugins.discovery import APPS, CHECKERS, KINDS, RESOURCES, WITNESSES, find, package, version
+from safekit.plugins.in_hand import in_hand
 from safekit_sdk import (
     App,
     AppConfig,
@@ -20,6 +23,7 @@ from safekit_sdk import (
     PluginError,
     Resource,
     ResourceConfig,
+    SafekitError,
     Witness,
     WitnessConfig,
     check_api,
@@ -51,6 +55,23 @@ def load_object(group: str, name: str) -> Any:
     return _load_entry(find(group, name))
 
 
+RAISED: Final = (Exception, SystemExit, KeyboardInterrupt)
+"""What the code of a plugin may raise. A cancellation is none of it."""
+
+
+@contextmanager
+def calling(group: str, name: str, what: str) -> Iterator[None]:
+    """Where core calls a plugin that it has loaded: whatever its code raises names it, its package and the line."""
+    entry = find(group, name)
+    try:
+        with in_hand(_kind(entry)):
+            yield
+    except SafekitError:
+        raise
+    except RAISED as error:
+        raise _defect(entry, what, error) from error
+
+
 class _FreshDriver(DriverManager[Any]):
     """stevedore reads entry points through a disk cache that can be stale; this one is given the entry."""
 
@@ -67,17 +88,22 @@ def _raise(_manager: Any, _entry: EntryPoint, error: BaseException) -> None:
 
 
 def _load_entry(entry: EntryPoint) -> Any:
-    """The object; a plugin's door: whatever its import raises, an exit included, is a PluginError."""
+    """The object; a plugin's door: whatever its import raises, exits and interruptions too, is a PluginError."""
     try:
-        return _FreshDriver(entry).extensions[0].plugin
+        with in_hand(_kind(entry)):
+            return _FreshDriver(entry).extensions[0].plugin
     except ModuleNotFoundError as error:
         raise _needs(entry, error) from error
-    except (Exception, SystemExit) as error:
-        raise PluginError(
-            f"the {_kind(entry)} cannot be loaded: {type(error).__name__}: {_first_line(error)}",
-            where=_last_frame(error),
-            hint=f"`pip install --upgrade {package(entry)}`; if it stays, tell the author of {package(entry)}",
-        ) from error
+    except BaseException as error:
+        raise _defect(entry, "cannot be loaded", error) from error
+
+
+def _defect(entry: EntryPoint, what: str, error: BaseException) -> PluginError:
+    return PluginError(
+        f"the {_kind(entry)} {what}: {type(error).__name__}: {_first_line(error)}",
+        where=_last_frame(error),
+        hint=f"`pip install --upgrade {package(entry)}`; if it stays, tell the author of {package(entry)}",
+    )
 
 
 def _needs(entry: EntryPoint, error: ModuleNotFoundError) -> ConfigError:

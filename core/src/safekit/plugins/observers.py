@@ -12,7 +12,7 @@ import pluggy
 import structlog
 
 from safekit.plugins.discovery import HOOKS, names
-from safekit.plugins.loading import load_object
+from safekit.plugins.loading import RAISED, load_object
 from safekit_sdk import PluginError, SafekitError, hooks
 
 log = structlog.get_logger("observers")
@@ -63,7 +63,7 @@ class Observers:
             self._manager.register(instance, name)
             self._manager.check_pending()
             self._refuse_unusable(instance, name)
-        except Exception as error:  # a plugin's door
+        except RAISED as error:  # a plugin's door
             if self._manager.has_plugin(name):
                 self._manager.unregister(name=name)
             if isinstance(error, PluginError):
@@ -123,7 +123,7 @@ class Observers:
                 if inspect.iscoroutine(result):
                     result.close()
                     raise TypeError(f"{hook} returned a coroutine, which nothing would run")
-        except (Exception, SystemExit) as error:  # a plugin's door
+        except RAISED as error:  # a plugin's door
             self._manager.unregister(observer)
             self._on_trouble(name, f"{hook} raised {type(error).__name__}: {error}; it hears nothing more")
 

@@ -67,7 +67,7 @@ class Daemon(Process):
         self._extends = machine.module.kind is Kind.FARM or machine.module.witness is not None
         """There is something that this node may go on doing only because others hear it."""
         self.host: Host | None = None
-        self.submit(events.Configured(machine.membership(), (machine.module,)))
+        self.submit(events.Configured(machine.membership(), machine.modules()))
         self.submit(events.Started(self.incarnation, boot=boot))
         self._tick()
 

@@ -84,7 +84,8 @@ def _newer(rng: Random, scenario: Scenario, *, may_fence: bool) -> Scenario:
     newer = rng.sample(NEWER_FAULTS, rng.choice((0, 0, 1, 1, 2)))
     scenario = shape(rng, scenario) if shape is not None else scenario
     timings = tuple(_faster(rng, scenario.timing) for _ in range(2)) if "retime" in newer else ()
-    faults = (*scenario.faults, *newer)
+    grows = ("resize",) if scenario.module.kind is Kind.FARM and Random(scenario.seed ^ 0x512E).random() < 0.4 else ()
+    faults = (*scenario.faults, *newer, *grows)
     nodes = scenario.nodes[:3] if len(scenario.nodes) > 3 and rng.random() < 0.7 else scenario.nodes
     return replace(
         scenario,

@@ -96,11 +96,12 @@ class FarmWatch:
 
     def _able(self) -> frozenset[str]:
         """The nodes of a farm that could serve clients."""
-        modules = {
-            name: m.daemon.node.modules[MODULE] for name, m in self._watch.machines.items() if m.daemon is not None
-        }
+        daemons = {name: m.daemon for name, m in self._watch.machines.items() if m.daemon is not None}
+        modules = {name: daemon.node.modules.get(MODULE) for name, daemon in daemons.items()}
         return frozenset(
-            name for name, m in modules.items() if m.steady and m.state is ModuleState.UP and m.weight and m.wanted
+            name
+            for name, m in modules.items()
+            if m is not None and m.steady and m.state is ModuleState.UP and m.weight and m.wanted
         )
 
 

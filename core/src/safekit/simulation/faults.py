@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from safekit.engine.events import Command
 from safekit.simulation.scenario import Injection
@@ -60,6 +60,7 @@ class Faults:
             "hung_disk": self._hung_disk,
             "deaf": self._deaf,
             "retime": self._retime,
+            "resize": self._resize,
         }
 
     def plan(self) -> float:
@@ -326,11 +327,20 @@ class Faults:
     def _reconfigure(self) -> None:
         signature = str(self.rng.randint(2, 9))
         for machine in self.history.machines.values():
-            self.history.schedule.after(self.rng.uniform(0.0, 0.5), partial(self._sign, machine, signature))
+            self.history.schedule.after(self.rng.uniform(0.0, 0.5), partial(self._change, machine, signature=signature))
 
     @staticmethod
-    def _sign(machine: Machine, signature: str) -> None:
-        machine.configure(replace(machine.module, signature=signature), machine.timing)
+    def _change(machine: Machine, **changes: Any) -> None:
+        """Of the module's configuration, on this node."""
+        machine.configure(replace(machine.module, **changes), machine.timing)
+
+    def _resize(self) -> None:
+        """A farm gets another list of nodes, on one node after the other."""
+        nodes = self.history.scenario.nodes
+        chosen = tuple(sorted(self.rng.sample(nodes, self.rng.randint(1, len(nodes))), key=nodes.index))
+        self._note(f"nodes of the module: {', '.join(chosen)}")
+        for machine in self.history.machines.values():
+            self._during(self.rng.uniform(0.0, 1.5), partial(self._change, machine, nodes=chosen))
 
     def _retime(self) -> None:
         """The heartbeats' timing is changed, on one node after the other."""

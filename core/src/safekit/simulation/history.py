@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 from typing import Final
@@ -170,6 +170,8 @@ class History:
             machine.ills.disk_failed, machine.ills.disk_hangs_until_s = False, 0.0
             machine.ills.failed_starts = machine.ills.stuck_stops = machine.ills.hanging_runs = 0
             machine.ills.lost_shares = 0
+            if machine.module.nodes != self.scenario.module.nodes:
+                machine.configure(replace(machine.module, nodes=self.scenario.module.nodes), machine.timing)
             machine.command(Command.FAILOVER_ON)
             machine.command(Command.START)
         self.watch.quiet_since_s = self.schedule.now_s

@@ -328,8 +328,12 @@ class Machine:
     def configure(self, module: ModuleSpec, timing: Timing) -> None:
         self.module, self.timing = module, timing
         if self.daemon is not None:
-            event = events.Configured(self.membership(), (module,))
+            event = events.Configured(self.membership(), self.modules())
             self.daemon.deliver(partial(self.daemon.submit, event))
+
+    def modules(self) -> tuple[ModuleSpec, ...]:
+        """What it has a part in."""
+        return (self.module,) if self.name in self.module.nodes else ()
 
     def app(self, *, down: bool) -> None:
         self.ills.app_down = down

@@ -74,7 +74,8 @@ class Watch:
         for action in actions:
             if isinstance(action, Explain):
                 self._explained(daemon, action)
-        was, run = before.modules.get(MODULE), daemon.node.modules[MODULE].run
+        was, now = before.modules.get(MODULE), daemon.node.modules.get(MODULE)
+        run = now.run if now is not None else None
         if was is not None and run is not None and run.number > was.runs and Phase.START_PRIM in run.row.phases:
             self._took(daemon, was, event, run.row.cause)
             self.takeovers += run.row.cause == "takeover"

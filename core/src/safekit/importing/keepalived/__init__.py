@@ -1,0 +1,1 @@
+"""keepalived.conf: VRRP instances become mirrors, virtual servers become farms."""
