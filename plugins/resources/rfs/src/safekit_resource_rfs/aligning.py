@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 from safekit_resource_rfs import changes
-from safekit_resource_rfs.changes import Change, Entry
-from safekit_resource_rfs.compare import join
+from safekit_resource_rfs.changes import MAX_PATH_BYTES, Change, Entry
+from safekit_resource_rfs.compare import UNREADABLE, join
 from safekit_resource_rfs.copying import FileCopy
 from safekit_resource_rfs.desk import Desk
 from safekit_resource_rfs.links import Bond, Links
@@ -17,6 +18,7 @@ from safekit_resource_rfs.settling import PERMISSIONS, settle
 from safekit_resource_rfs.worktree import Job, Listing, Node, WorkTree, Zones
 
 MAX_NAMED: Final = 10_000
+MAX_WRITTEN: Final = 200_000
 Protect = Callable[[bytes, int, Callable[[], None]], None]
 
 
@@ -44,7 +46,7 @@ class Aligning:
     def pump(self) -> None:
         raise NotImplementedError
 
-    def postpone(self, what: Node | bytes | None) -> None:
+    def postpone(self, what: Node | bytes | None, error: int) -> None:
         """Something here or there failed for a reason that does not go at once."""
         raise NotImplementedError
 
@@ -63,7 +65,9 @@ class Aligning:
 
     def compare(self, node: Node, listing: Listing, name: bytes, here: Entry | None, there: Entry | None) -> None:
         job = node.files.get(name)
-        if job is not None:
+        if len(join(node.path, name)) > MAX_PATH_BYTES:
+            self.postpone(join(node.path, name), errno.ENAMETOOLONG)
+        elif job is not None:
             job.is_asked_again = job.is_asked_again or name in listing.names
         elif here is None:
             if there is not None:
@@ -165,7 +169,19 @@ class Aligning:
     def _copy(self, node: Node, here: Entry, there: Entry | None, zones: Zones) -> None:
         if zones is None:
             self._links.compared(here.inode)
-        job = FileCopy(self.desk, node, here, there, zones, self._file_done)
+        is_written = here.inode in self._written or len(self._written) >= MAX_WRITTEN
+        is_sized = there is not None and there.size == here.size and not is_written
+        job = FileCopy(
+            self.desk,
+            node,
+            here,
+            there,
+            zones,
+            self._file_done,
+            self._file_differs,
+            is_sized=is_sized,
+            is_settled=there is not None and same_attributes(here, there),
+        )
         node.files[here.name] = job
         self._waiting.append(job)
 
@@ -208,10 +224,10 @@ class Aligning:
     def _settle(self, node: Node, name: bytes, digest: bytes) -> None:
         self._settling += 1
 
-        def settled(found: bool) -> None:
+        def settled(error: int) -> None:
             self._settling -= 1
-            if not found:
-                self.postpone(join(node.path, name) if name else node.path)
+            if error:
+                self.postpone(join(node.path, name), error)
             self.tree.push(node)
 
         settle(self.desk, node, name, digest, settled)
@@ -221,10 +237,15 @@ class Aligning:
         self._running.pop(job, None)
         job.release()
 
+    def _file_differs(self, job: FileCopy) -> None:
+        del self._running[job]
+        self._waiting.appendleft(job)
+        self.pump()
+
     def _file_done(self, job: FileCopy, again: bool, error: int) -> None:
         self._running.pop(job, None)
         if error:
-            self.postpone(join(job.node.path, job.name))
+            self.postpone(join(job.node.path, job.name), error)
         self.tree.finish_job(job, again=again and not error)
 
 
@@ -239,6 +260,8 @@ def _differ_in_kind(here: Entry, there: Entry) -> bool:
 
 
 def same_attributes(here: Entry, there: Entry) -> bool:
+    if here.xattrs == UNREADABLE:
+        return False
     return (here.mode, here.uid, here.gid, here.mtime_ns, here.xattrs) == (
         there.mode,
         there.uid,

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-MAX_PATH_BYTES: Final = 4095
+MAX_PATH_BYTES: Final = (1 << 15) - 1
+"""More than a system call takes at once, as the rename of a directory makes the paths of what is in it longer."""
 MAX_NAME_BYTES: Final = 255
 MAX_DATA_BYTES: Final = 1 << 20
 """Of one write."""

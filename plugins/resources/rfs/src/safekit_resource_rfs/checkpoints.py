@@ -114,15 +114,26 @@ class Checkpointing(Holding):
             self._finish_checkpoint()
 
     def synced_all(self, number: int, errno: int) -> None:
-        if self._checkpoint is None or self._checkpoint[1] != number:
-            return
         if errno:
-            self.emit(Report("disk", f"the own disk could not be synced: error {errno}"))
-            self._abort_checkpoint()
-            self._drop("the own disk fails")
+            self.disk_failed(errno)
+        if self._checkpoint is None or self._checkpoint[1] != number:
             return
         self._checkpoint = (*self._checkpoint[:3], True)
         self._finish_checkpoint()
+
+    def disk_failed(self, errno: int) -> None:
+        """A sync of data failed. What the disk refused is clean in the cache, and no later sync speaks of it again: the
+        other node has it perhaps, and this one goes on only when that cannot be. Until the role ends nothing is
+        modified; the stream goes on, so that the other node can take over."""
+        if self.is_broken and self.marks.everything:
+            return
+        self.is_broken = True
+        self._abort_checkpoint()
+        self._log.mark_everything()
+        self._state.change(lambda before: replace(before, doubt=before.doubt or before.paired), _nothing)
+        self.emit(Report("disk", f"the own disk could not be synced: error {errno}"))
+        self._wake()
+        self._leave()
 
     def _finish_checkpoint(self) -> None:
         if self._checkpoint is None or not all(self._checkpoint[2:]):

@@ -9,11 +9,14 @@ from typing import Final
 from safekit_resource_rfs.generations import Durable, Generation, Standing
 
 _LETTERS: Final = {Standing.UP: "u", Standing.DOUBT: "d", Standing.DOWN: "n"}
-_CLAIM: Final = re.compile(r"([udn])([ps])([0-9a-f]{0,32})")
+_LEFT: Final = "l"
+"""For the letter of doubt."""
+_CLAIM: Final = re.compile(r"([udnl])([ps])([0-9a-f]{0,32})")
 
 
 def write_claim(durable: Durable) -> str:
-    return f"{_LETTERS[durable.standing]}{'p' if durable.primary else 's'}{durable.generation.id}"
+    letter = _LEFT if durable.left and not durable.doubt else _LETTERS[durable.standing]
+    return f"{letter}{'p' if durable.primary else 's'}{durable.generation.id}"
 
 
 def read_claim(text: str) -> Durable | None:
@@ -23,4 +26,5 @@ def read_claim(text: str) -> Durable | None:
         return None
     letter, role, identifier = found.groups()
     generation = Generation(identifier)
-    return Durable(generation, up_to_date=letter != "n", doubt=letter == "d", primary=role == "p")
+    is_up, is_primary = letter != "n", role == "p"
+    return Durable(generation, up_to_date=is_up, doubt=letter == "d", left=letter == _LEFT, primary=is_primary)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -24,6 +25,7 @@ RUN: Final = "SAFEKIT_RUN"
 """Where a node keeps its sockets, /run/safekit unless set; as for all of safekit."""
 DIFFERENT: Final = 3
 """Exit status: a difference was found."""
+UPGRADE_S: Final = 40.0
 UNWRAPPED: Final = 10_000
 T = TypeVar("T")
 
@@ -51,6 +53,9 @@ def status(module: Module = None, as_json: AsJson = False) -> None:
         return
     columns = ("directory", "role", "link", "up to date", "epoch", "lag", "marked", "resync")
     _table(columns, ((name, *_cells(one)) for name, one in found.items()))
+    for name, one in found.items():
+        for said in filter(None, (one["waits"], _last_comparison(one))):
+            print(f"{name}: {said}")
 
 
 @app.command()
@@ -82,6 +87,28 @@ def sync(
     place = _place(module)
     _run(ask(place, {"do": "sync", "from_primary": from_primary, "full": full}))
     _run(_show_progress(place))
+
+
+@app.command()
+def upgrade(module: Module = None) -> None:
+    """Let the installed version of the data path take over where another one runs, or the same one anew: files stay
+    open, and applications wait for a moment. One that cannot take over leaves the old one running."""
+    for name, place in _places(module).items():
+        before = _run(ask(place, {"do": "status"}))
+        _run(ask(place, {"do": "upgrade"}, UPGRADE_S))
+        after = _run(_successor(place, before["started"]))
+        print(f"{name}: version {after['version']} has taken over from {before['version']}")
+
+
+async def _successor(place: Path, started_s: float) -> dict[str, Any]:
+    """The status of the program that came later. PeerError when none comes."""
+    async with asyncio.timeout(UPGRADE_S):
+        while True:
+            with contextlib.suppress(PeerError):
+                found = await ask(place, {"do": "status"})
+                if found["started"] != started_s:
+                    return found
+            await asyncio.sleep(0.1)
 
 
 @conflicts.command("list")
@@ -144,9 +171,15 @@ def _place(wanted: str) -> Path:
 def _cells(one: Mapping[str, Any]) -> Iterable[str]:
     resync = one.get("resync") or {}
     part = f"{resync['done_bytes']}/{resync['total_bytes']} B" if resync else "-"
+    is_late = one["waits"] and one["role"] == "secondary"
     lag = f"{one['lag_changes']} changes, {one['lag_bytes']} B"
-    yield from (one["role"], one["link"], "yes" if one["up_to_date"] else "no", str(one["epoch"]), lag)
+    yield from (one["role"], one["link"], "yes" if one["up_to_date"] and not is_late else "no", str(one["epoch"]), lag)
     yield from (str(one["marks"]), part)
+
+
+def _last_comparison(one: Mapping[str, Any]) -> str:
+    verified = one["verified"]
+    return f"{time.strftime('%F %T', time.localtime(verified['at_s']))}: {verified['told']}" if verified else ""
 
 
 def _table(columns: Iterable[str], lines: Iterable[Iterable[str]]) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import errno
 import stat
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
-from safekit_resource_rfs.changes import Change, Entry, Sync, SyncDirectory
+from safekit_resource_rfs.changes import Change, Entry
 from safekit_resource_rfs.marks import SLACK_NS, MarkedDirectory
-from safekit_resource_rfs.messages import BLOCK_BYTES, MAX_ENTRIES, Marked
+from safekit_resource_rfs.messages import MAX_ENTRIES, Marked
 
 ABSENT: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 """Of a path that is nowhere; ELOOP: a symbolic link is there, which is not followed."""
+UNREADABLE: Final = b"?"
+"""For a digest of extended attributes: they cannot be read, and so are equal to none."""
 MAX_ANSWER_BYTES: Final = 512 << 10
 ENTRY_BYTES: Final = 120
 """Of an entry in a frame, besides its name and target."""
@@ -34,10 +36,14 @@ class Local(Protocol):
     def names(self, path: bytes, inodes: Collection[int]) -> Mapping[int, Sequence[bytes]]:
         """By the numbers that readdir tells, without looking at each file."""
 
-    def checksum(self, path: bytes, offset: int, length: int) -> bytes: ...
+    def entries(self, path: bytes, names: Iterable[bytes]) -> Sequence[Entry]:
+        """Those in this directory that exist, in their order."""
+
+    def checksums(self, path: bytes, offset: int, length: int, *, from_disk: bool = False) -> tuple[bytes, ...]:
+        """Of each block of BLOCK_BYTES; empty where nothing is."""
 
     def read(self, path: bytes, offset: int, length: int) -> Sequence[tuple[int, bytes]]:
-        """What is data, without the holes."""
+        """What is data, without the holes; nothing, where one begins that is reserved."""
 
     def xattrs(self, path: bytes) -> Mapping[bytes, bytes]: ...
 
@@ -53,8 +59,6 @@ class Replicating(Local, Protocol):
 
     def apply(self, change: Change, *, keep_aside: bool = False) -> None: ...
 
-    def sync(self, change: Sync | SyncDirectory) -> Callable[[], None]: ...
-
     def forget_slots(self) -> None: ...
 
 
@@ -62,7 +66,13 @@ def resolve(directories: Iterable[MarkedDirectory], local: Local) -> Iterator[Ma
     """Where the marked directories are now, and what their files are called. What is nowhere any more is left out: the
     directory that it was removed from is marked."""
     for directory in directories:
-        path = local.path(directory.handle)
+        try:
+            path = local.path(directory.handle)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            yield Marked(b"", 0, True, True, ())  # somewhere too deep for the kernel to say: all is compared
+            continue
         if path is None:
             continue
         files = tuple(_files(directory, path, local))
@@ -97,30 +107,25 @@ class Pages:
         self._names: list[bytes] = []
 
     def list(self, path: bytes, after: bytes, names: Sequence[bytes]) -> tuple[tuple[Entry, ...], bool]:
-        """The entries, and whether they are the last. The directory's own comes first, without a name."""
+        """The entries, and whether they are the last: of those that were asked for too, in their order. The directory's
+        own comes first, without a name."""
         own = replace(self._local.entry(path), name=b"")
         if not stat.S_ISDIR(own.mode):
             raise OSError(errno.ENOTDIR, "not a directory")
         if names:
-            return (own, *self._entries(path, names)), True
+            found = tuple(self._local.entries(path, names))
+            kept = _within_budget(found)
+            return (own, *kept), len(kept) == len(found)
         if not after or path != self._path:
             self._path, self._names = path, sorted(self._local.entry_names(path))
         start = bisect_right(self._names, after) if after else 0
         asked = self._names[start : start + MAX_ENTRIES - 1]
-        entries = tuple(self._entries(path, asked))
+        entries = tuple(self._local.entries(path, asked))
         last = start + len(asked) >= len(self._names)
         while not last and not entries:
             return self.list(path, asked[-1], ())
         kept = _within_budget(entries)
         return (own, *kept), last and len(kept) == len(entries)
-
-    def _entries(self, path: bytes, names: Iterable[bytes]) -> Iterator[Entry]:
-        for name in names:
-            try:
-                yield self._local.entry(join(path, name))
-            except OSError as error:
-                if error.errno not in ABSENT:
-                    raise
 
 
 def _within_budget(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
@@ -131,13 +136,6 @@ def _within_budget(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
         if size > MAX_ANSWER_BYTES:
             return entries[:count]
     return entries
-
-
-def digests(local: Local, path: bytes, offset: int, length: int) -> tuple[bytes, ...]:
-    """Of each block; empty where nothing is."""
-    size = local.entry(path).size
-    starts = range(offset, offset + length, BLOCK_BYTES)
-    return tuple(local.checksum(path, start, BLOCK_BYTES) if start < size else b"" for start in starts)
 
 
 def join(path: bytes, name: bytes) -> bytes:

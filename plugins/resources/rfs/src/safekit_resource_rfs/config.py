@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
+from safekit_resource_rfs.timetable import check_times
 from safekit_sdk import Duration, ResourceConfig
 from safekit_sdk.units import FailureAction
 
@@ -43,6 +44,9 @@ def _plain_directory(path: Path) -> Path:
 Pattern = Annotated[str, StringConstraints(pattern=r"^[^/\x00]([^\x00]*[^/\x00])?$", max_length=1024)]
 """Of a shell: `*.tmp` is a name anywhere, `cache/*` a path from the directory on."""
 
+Calendar = Annotated[str, StringConstraints(max_length=200), AfterValidator(check_times)]
+"""Minute, hour, day, month and weekday, as in crontab(5)."""
+
 
 class RfsConfig(ResourceConfig):
     action: FailureAction = "stopstart"
@@ -72,6 +76,12 @@ class RfsConfig(ResourceConfig):
     first_sync: Literal["refuse", "overwrite"] = "refuse"
     """What to do with a node that was never synchronised and whose directory has content: `refuse` asks for
     `safekit rfs sync --from-primary`; `overwrite` makes it equal to the primary's without asking."""
+    verify_at: Calendar | None = None
+    """When the primary compares both nodes by itself, while they are paired: `30 2 * * sun`, in local time; weekdays by
+    name. What it found is the value `rfs.verified`. Never when absent."""
+    sync_at: Calendar | None = None
+    """When a secondary that was lost is brought up to date again: from the next of these times on. Until then it is
+    not up to date and cannot take over. At once when absent."""
     keep_aside: Duration = Duration(30 * 86400.0)
     """How long versions of a split brain's loser are kept."""
     keep_aside_size: Size = 10 << 30

@@ -29,6 +29,10 @@ Perform = Callable[[Request], Awaitable[Mapping[str, Any]]]
 Watch = Callable[[], AsyncIterator[Mapping[str, Any]]]
 
 
+class PeerGoneError(PeerError):
+    """It ended, or gave way to another program, before it answered."""
+
+
 class ControlServer:
     """Serves until closed. A socket that an ended process left is replaced."""
 
@@ -37,9 +41,17 @@ class ControlServer:
         self._perform = perform
         self._watch = watch
         self._server: asyncio.Server | None = None
+        self.fd = -1
+        """Of the socket that listens; its own, so that it can be handed over."""
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def open(self) -> None:
+    async def open(self, descriptor: int = -1) -> None:
+        """`descriptor`: of the socket that another program listened at."""
+        listening = socket.socket(fileno=descriptor) if descriptor >= 0 else self._listen()
+        self.fd = os.dup(listening.fileno())
+        self._server = await asyncio.start_unix_server(self._meet, sock=listening, limit=MAX_LINE_BYTES)
+
+    def _listen(self) -> socket.socket:
         (self._directory / SOCKET).unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         before = os.umask(0o177)
@@ -48,12 +60,13 @@ class ControlServer:
                 listening.bind(address)
         finally:
             os.umask(before)
-        self._server = await asyncio.start_unix_server(self._meet, sock=listening, limit=MAX_LINE_BYTES)
+        return listening
 
     async def close(self) -> None:
         (self._directory / SOCKET).unlink(missing_ok=True)
         if self._server:
             self._server.close()
+            os.close(self.fd)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -72,7 +85,7 @@ class ControlServer:
             writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while line := await asyncio.wait_for(reader.readline(), IDLE_S):
+        while line := await _line(reader):
             request = _parse(line)
             if request.get("do") == "watch":
                 await self._tell(writer)
@@ -103,9 +116,15 @@ def _parse(line: bytes) -> Request:
     return found
 
 
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(IDLE_S):
+        return await reader.readline()
+
+
 async def _write(writer: asyncio.StreamWriter, answer: Mapping[str, Any]) -> None:
     writer.write(json.dumps(answer).encode() + b"\n")
-    await asyncio.wait_for(writer.drain(), ANSWER_S)
+    async with asyncio.timeout(ANSWER_S):
+        await writer.drain()
 
 
 @contextlib.contextmanager
@@ -143,7 +162,7 @@ async def ask(directory: Path, request: Request, timeout_s: float = ANSWER_S) ->
 
 def _unpack(line: bytes) -> dict[str, Any]:
     if not line:
-        raise PeerError("the data path ended before it answered", hint="see its log in the module's run directory")
+        raise PeerGoneError("the data path ended before it answered", hint="see its log in the module's run directory")
     answer = json.loads(line)
     if "ok" not in answer:
         raise ConfigError(str(answer.get("error")), hint=str(answer.get("hint", "")))

@@ -1,7 +1,8 @@
 """One file of a resync: which of its blocks differ, and sending those.
 
 Checksums are made while the file may be written; a zone that was touched meanwhile counts as different. What is sent is
-what the file holds at that position of the stream.
+what the file holds at that position of the stream. A file that is probably equal, and small, is compared before
+anything is put into the stream for it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ from safekit_resource_rfs.settling import PERMISSIONS, settle
 from safekit_resource_rfs.worktree import Job, Node, Zones
 
 ZONES_AT_ONCE: Final = 2
+KEEP_SIZE: Final = 1
 PUNCH_KEEP_SIZE: Final = 3
+"""Modes of fallocate(2): reserve, and make a hole."""
 
 
 class FileCopy(Job):
@@ -46,16 +49,28 @@ class FileCopy(Job):
         there: Entry | None,
         zones: Zones,
         done: Callable[[FileCopy, bool, int], None],
+        differs: Callable[[FileCopy], None],
+        *,
+        is_sized: bool = False,
+        is_settled: bool = False,
     ) -> None:
-        """`done` is told whether it has to be looked at again, and of an error that does not go at once."""
+        """`done` is told whether it has to be looked at again, and of an error that does not go at once. `is_sized`: it
+        has the same size on both sides; `is_settled`: and the same attributes.
+        `differs` is told that it has to be started again, to be copied."""
         name = here.name
         super().__init__(node, name)
         self._done = done
+        self._differs = differs
         self.inode = here.inode
         self.links = here.links
         self._desk = desk
         self._there = there
         self._zones = zones
+        self._is_sized = is_sized
+        self._is_settled = is_settled
+        self._is_probed = not (is_sized and there is not None and zones is None and here.size <= ZONE_BYTES)
+        """It is known that it has to be copied, or it was not worth asking."""
+        self._probed: dict[str, Sequence[bytes]] = {}
         self._size = here.size
         self._left: deque[int] | range = range(0)
         self._has_begun = self._is_settling = False
@@ -72,15 +87,18 @@ class FileCopy(Job):
         desk.files_total += 1
         desk.bytes_total += self._counted_bytes
 
-    @property
-    def is_whole(self) -> bool:
-        return self._zones is None
+    def brings(self, seq: int) -> bool:
+        """Whether what that change would have done there is part of what is copied."""
+        return self._zones is None and self._is_probed and not 0 < self.began_seq < seq
 
     def _count(self) -> int:
         return self._size if self._zones is None else min(self._size, len(self._zones) * ZONE_BYTES)
 
     def start(self) -> bool:
         """False: there is no slot for it now."""
+        if not self._is_probed:
+            self._probe()
+            return True
         slot = self._desk.slots.take()
         if slot is None:
             return False
@@ -88,6 +106,25 @@ class FileCopy(Job):
         self._desk.slots.paths[slot] = join(self.node.path, self.name)
         self._look(self._begin)
         return True
+
+    def _probe(self) -> None:
+        self._touched.clear()
+        path, ask = join(self.node.path, self.name), self._desk
+        ask.ask_there(lambda number: Checksum(number, path, 0, ZONE_BYTES), partial(self._answered, "there"))
+        ask.ask_here(lambda number: ChecksumHere(number, path, 0, ZONE_BYTES), partial(self._answered, "here"))
+
+    def _answered(self, side: str, errno: int, digests: Sequence[bytes]) -> None:
+        """What cannot be read is a matter of the copy that follows."""
+        self._probed[side] = (side.encode(),) if errno else digests
+        if self.is_over or len(self._probed) < 2:
+            return
+        if self._touched or self._probed["here"] != self._probed["there"]:
+            self._is_probed = True
+            self._differs(self)
+        elif self._is_settled:
+            self._settled(0)
+        else:
+            self._settle()
 
     def _look(self, then: Callable[[Entry], None]) -> None:
         """At the file as it is at this position of the stream."""
@@ -115,7 +152,8 @@ class FileCopy(Job):
         else:
             bind = Bind(self.slot, path)
         self.began_seq = stream.put(bind)
-        stream.put(Resize(self.slot, here.size))
+        if not self._is_sized:
+            stream.put(Resize(self.slot, here.size))
         for slot in stream.live_slots.bound_to(path):
             stream.put(Bind(slot, path))
         count = -(-here.size // ZONE_BYTES)
@@ -199,27 +237,42 @@ class FileCopy(Job):
             self.pump()
 
     def _send(self, offset: int, extents: Sequence[tuple[int, bytes]]) -> None:
-        at, end = offset, offset + BLOCK_BYTES
+        at, end = offset, min(offset + BLOCK_BYTES, self._size)
+        is_reserved = False
         for start, data in (*extents, (end, b"")):
-            if start > at and self._there is not None and at < self._size:
-                self._desk.stream.put(Allocate(self.slot, PUNCH_KEEP_SIZE, at, start - at))
+            if not data and start < end:
+                is_reserved = True
+                continue
+            if start > at:
+                self._leave_out(at, start - at, is_reserved=is_reserved)
+            is_reserved = False
             if data:
                 self._desk.stream.put(Write(self.slot, start, data))
                 self._desk.copied(len(data))
             at = start + len(data)
 
+    def _leave_out(self, at: int, length: int, *, is_reserved: bool) -> None:
+        """A hole. It is made first where there may be data, as what is reserved keeps what was written."""
+        if self._there is not None:
+            self._desk.stream.put(Allocate(self.slot, PUNCH_KEEP_SIZE, at, length))
+        if is_reserved:
+            self._desk.stream.put(Allocate(self.slot, KEEP_SIZE, at, length))
+
     def _finish_when_through(self) -> None:
         if self._left or self._is_settling or not self._has_begun:
             return
+        self._settle()
+
+    def _settle(self) -> None:
         self._is_settling = True
         there = self._there.xattrs if self._there is not None else b""
         settle(self._desk, self.node, self.name, there, self._settled)
 
-    def _settled(self, ok: bool) -> None:
+    def _settled(self, error: int) -> None:
         if not self.is_over:
             self._desk.files_done += 1
             self._desk.bytes_done += self._counted_bytes
-            self._end(again=not ok)
+            self._end(again=error != 0, error=0 if error in ABSENT else error)
 
     def _end(self, *, again: bool, error: int = 0) -> None:
         self.release()

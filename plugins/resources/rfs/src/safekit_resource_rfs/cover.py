@@ -12,8 +12,9 @@ from typing import Final
 from safekit_resource_rfs.fuse import protocol
 from safekit_resource_rfs.fuse.protocol import ROOT_ID, Opcode
 from safekit_resource_rfs.fuse.session import Handler, Request
+from safekit_sdk.replicated import NOTICE
 
-NOTICE_NAME: Final = b"README.safekit"
+NOTICE_NAME: Final = NOTICE.encode()
 _VALID_S: Final = 0
 _REFUSED: Final = (
     *(
@@ -38,7 +39,7 @@ class Cover:
 
     def __init__(self, root_fd: int, notice: bytes, notice_id: int) -> None:
         self._root_fd = root_fd
-        self._notice = notice
+        self.notice = notice
         self.notice_id = notice_id
         self._made_ns = time.time_ns()
         self.handlers: dict[int, Handler] = {
@@ -62,7 +63,7 @@ class Cover:
     def _status(self, node_id: int) -> os.stat_result:
         is_root = node_id == ROOT_ID
         mode = stat.S_IFDIR | 0o555 if is_root else stat.S_IFREG | 0o444
-        size = 0 if is_root else len(self._notice)
+        size = 0 if is_root else len(self.notice)
         inode = os.fstat(self._root_fd).st_ino if is_root else node_id
         fields = dict.fromkeys(("st_atime_ns", "st_mtime_ns", "st_ctime_ns"), self._made_ns)
         fields |= {"st_blocks": (size + 511) // 512, "st_blksize": 4096, "st_rdev": 0}
@@ -88,14 +89,14 @@ class Cover:
     def _read(self, request: Request) -> None:
         self._require(request, self.notice_id)
         _, offset, size, _ = protocol.READ_IN.unpack_from(request.body)
-        request.reply(self._notice[offset : offset + size])
+        request.reply(self.notice[offset : offset + size])
 
     def _seek(self, request: Request) -> None:
         self._require(request, self.notice_id)
         _, offset, whence, _ = protocol.LSEEK_IN.unpack_from(request.body)
-        if offset >= len(self._notice):
+        if offset >= len(self.notice):
             raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
-        request.reply(protocol.LSEEK_OUT.pack(offset if whence == os.SEEK_DATA else len(self._notice)))
+        request.reply(protocol.LSEEK_OUT.pack(offset if whence == os.SEEK_DATA else len(self.notice)))
 
     def _entries(self, request: Request) -> list[tuple[int, bytes]]:
         """Each packed, with its node."""
@@ -138,3 +139,12 @@ class Cover:
     def _refuse(self, request: Request) -> None:
         self._require(request, ROOT_ID, self.notice_id)
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+def write_notice(peer: str) -> bytes:
+    """What README.safekit says; `peer` is empty while it is not known."""
+    where = f"the node {peer}" if peer else "the other node"
+    return (
+        "This directory is replicated by safekit, and this node is not its primary.\n"
+        f"The data are served by {where}; `safekit rfs status` says more. Nothing can be written here.\n"
+    ).encode()

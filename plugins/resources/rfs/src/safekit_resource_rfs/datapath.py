@@ -18,11 +18,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from safekit_resource_rfs import kept
+from safekit_resource_rfs import kept, opening, treestate
 from safekit_resource_rfs.control import ControlServer, Request
+from safekit_resource_rfs.handover import REHEARSE, RUNNING, State, arrive, read_state
 from safekit_resource_rfs.serving import PRUNE_S, DataPath
 from safekit_resource_rfs.settings import Settings
 from safekit_resource_rfs.telling import Teller
+from safekit_resource_rfs.turns import Loop
+from safekit_resource_rfs.upgrading import Upgrade
 from safekit_sdk import ConfigError, SafekitError
 
 _LOG: Final = logging.getLogger(__name__)
@@ -34,15 +37,18 @@ Answer = Mapping[str, Any]
 class Process:
     """Answers the control socket until it is told to stop."""
 
-    def __init__(self, path: DataPath) -> None:
+    def __init__(self, path: DataPath, lock_fd: int) -> None:
         self._path = path
+        self._lock_fd = lock_fd
         self._teller = Teller(path)
         self._one_at_a_time = asyncio.Lock()
         self._ended = asyncio.Event()
         self._is_stopped = False
+        self._is_leaving = False
+        """Another program takes over in a moment: whoever asks now hears nothing, and asks that one."""
         self._control = ControlServer(path.settings.run_dir, self._perform, self._teller.watch)
         self._words: dict[str, Callable[[Request], Awaitable[None]]] = {
-            "promote": lambda asked: path.promote(int(asked["epoch"]), alone=bool(asked["alone"])),
+            "promote": self._promote,
             "demote": lambda asked: path.demote(force=bool(asked["force"])),
             "stand_alone": lambda asked: path.stand_alone(int(asked["epoch"])),
             "pair": self._pair,
@@ -51,6 +57,7 @@ class Process:
             "sync": self._sync,
             "verify": self._verify,
             "reconnect": self._reconnect,
+            "upgrade": self._upgrade,
         }
         self._looks: dict[str, Callable[[Request], Awaitable[Answer]]] = {
             "status": self._status,
@@ -60,17 +67,24 @@ class Process:
             "restore": self._restore,
         }
 
-    async def run(self) -> None:
+    async def run(self, control_fd: int = -1) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._terminate)
         pruning = loop.create_task(self._prune())
-        await self._control.open()
+        await self._control.open(control_fd)
         try:
             await self._ended.wait()
         finally:
             pruning.cancel()
             await self._control.close()
+
+    async def _upgrade(self, _: Request) -> None:
+        upgrade = Upgrade(self._path, self._lock_fd, self._control.fd)
+        await upgrade.prepare()
+        self._is_leaving = True
+        # the answer to who asked goes out first
+        asyncio.get_running_loop().call_later(0.02, upgrade.finish)
 
     def _terminate(self) -> None:
         self._ending = asyncio.get_running_loop().create_task(self._end())
@@ -99,11 +113,16 @@ class Process:
         if word not in self._words:
             raise ConfigError(f"'{word}' is not a request", hint=f"one of {', '.join((*self._words, *self._looks))}")
         async with self._one_at_a_time:
+            if self._is_leaving:
+                await asyncio.Event().wait()
             await self._words[word](request)
         return self._teller.status() if word != "stop" else {}
 
     async def _status(self, _: Request) -> Answer:
         return self._teller.status()
+
+    async def _promote(self, asked: Request) -> None:
+        await self._path.promote(int(asked["epoch"]), alone=bool(asked["alone"]), joins=bool(asked.get("joins")))
 
     async def _pair(self, _: Request) -> None:
         self._path.pair()
@@ -181,21 +200,41 @@ def _settle_in() -> None:
     os.umask(0)
 
 
-async def _serve(settings: Settings) -> None:
-    path = await DataPath.open(settings)
-    await Process(path).run()
+async def _serve(settings: Settings, lock_fd: int) -> None:
+    path = await opening.open_anew(settings)
+    await Process(path, lock_fd).run()
+
+
+async def _take_over(settings: Settings, state: State) -> None:
+    path = await opening.take_over(settings, state)
+    _LOG.info("version %s has taken over from %s", RUNNING, state.program)
+    await Process(path, state.lock_fd).run(state.control_fd)
+
+
+def _run(settings: Settings, word: str, fd: int) -> None:
+    state = read_state(fd) if word else None
+    if state and state.primary:
+        treestate.check(state.primary.tree)
+    if word == REHEARSE:
+        return
+    lock_fd = state.lock_fd if state else _lock(settings.state_dir)
+    _settle_in()
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        if state:
+            arrive(state)
+            runner.run(_take_over(settings, state))
+        else:
+            runner.run(_serve(settings, lock_fd))
+    os.close(lock_fd)
 
 
 def main(argv: list[str]) -> int:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
     )
+    word, number = argv[2:4] if len(argv) > 3 else ("", "-1")
     try:
-        settings = Settings.read(Path(argv[1]))
-        lock = _lock(settings.state_dir)
-        _settle_in()
-        asyncio.run(_serve(settings))
-        os.close(lock)
+        _run(Settings.read(Path(argv[1])), word, int(number))
     except SafekitError as error:
         print(json.dumps({"error": error.message, "hint": error.hint}), flush=True)
         return 1

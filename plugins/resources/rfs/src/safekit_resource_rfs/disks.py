@@ -2,50 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import os
-from collections.abc import Callable
-
 from safekit_resource_rfs.fuse.session import Request
 
 
 class Disks:
-    """Answers when all have it, or at the first error. What comes from two threads is counted by a list, whose pop is
-    atomic."""
+    """Answers when all have it, or at the first error. Who is answered may come later than what they say."""
 
-    __slots__ = ("_failed", "_request", "_waiting")
+    __slots__ = ("_error", "_missing", "_request")
 
-    def __init__(self, request: Request, count: int) -> None:
+    def __init__(self, count: int) -> None:
+        self._missing = count
+        self._error = 0
+        self._request: Request | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        return bool(self._error)
+
+    def heard(self, error: int = 0) -> None:
+        """Of one of them: 0, or the errno. A request is answered once: what comes after an error changes nothing."""
+        self._missing -= 1
+        self._error = self._error or error
+        self._tell()
+
+    def answer(self, request: Request) -> None:
         self._request = request
-        self._waiting = list(range(count))
-        self._failed = False
+        request.is_interruptible = True
+        request.hold()
+        self._tell()
 
-    def wait(self, call: Callable[[int], None], fd: int) -> None:
-        """For the pool: the own disk. The descriptor is closed."""
-        try:
-            call(fd)
-        except OSError as error:
-            self._fail(error.errno or errno.EIO)
-        else:
-            self._succeed()
-        finally:
-            os.close(fd)
-
-    def heard(self, peer: asyncio.Future[None]) -> None:
-        """The other's, on the thread of the loop."""
-        if peer.cancelled():
-            self._fail(errno.EIO)
-        elif (error := peer.exception()) is not None:
-            self._fail((isinstance(error, OSError) and error.errno) or errno.EIO)
-        else:
-            self._succeed()
-
-    def _succeed(self) -> None:
-        if self._waiting.pop() == 0 and not self._failed:
+    def _tell(self) -> None:
+        if self._request is None:
+            return
+        if self._error:
+            self._request.fail(self._error)
+        elif not self._missing:
             self._request.reply()
-
-    def _fail(self, number: int) -> None:
-        self._failed = True
-        self._waiting.pop()
-        self._request.fail(number)

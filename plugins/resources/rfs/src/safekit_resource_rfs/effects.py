@@ -15,6 +15,8 @@ from safekit_resource_rfs.messages import Message
 @dataclass(frozen=True, slots=True)
 class Send:
     message: Message
+    is_awaited: bool = True
+    """Else it may stay a little, to go with what follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +80,9 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class StartSync:
-    """Of what is applied now, in the pool; then `synced(seq, errno)`."""
+    """Of what is applied now, in the pool; then `synced(number, errno)`."""
 
-    seq: int
+    number: int
     change: Sync | SyncDirectory
 
 

@@ -37,9 +37,14 @@ def _read_unbind(read: Reader) -> Change:
 
 def _read_write(read: Reader) -> Change:
     slot, offset, data = read.slot(), read.offset(), read.rest()
-    if not data or len(data) > changes.MAX_DATA_BYTES or offset + len(data) > MAX_OFFSET:
+    if not is_written(offset, len(data)):
         refuse("a write of no bytes, or of too many")
     return changes.Write(slot, offset, data)
+
+
+def is_written(offset: int, count: int) -> bool:
+    """Whether a Write may say that so many bytes are written there."""
+    return 0 < count <= changes.MAX_DATA_BYTES and offset + count <= MAX_OFFSET
 
 
 def _read_resize(read: Reader) -> Change:
@@ -166,12 +171,7 @@ def read_change(read: Reader) -> Change:
 
 
 def write_change(write: Writer, change: Change) -> None:
-    """All but the data of a Write, which stand behind the rest of the frame."""
-    if isinstance(change, changes.Write):
-        write.u8(WRITE)
-        write.u32(change.slot)
-        write.u64(change.offset)
-        return
+    """Not of a Write, whose data are not copied."""
     if isinstance(change, changes.SetAttributes):
         _write_attributes(write, change)
         return

@@ -120,7 +120,7 @@ class Reader:
 
     def slot(self) -> int:
         value = self.u32()
-        return value if 0 < value < SLOTS + RESYNC_SLOTS else refuse(f"{value} is not a slot")
+        return value if is_slot(value) else refuse(f"{value} is not a slot")
 
     def many(self, limit: int, read: Callable[[], _Item]) -> tuple[_Item, ...]:
         count = self.u32()
@@ -131,6 +131,10 @@ class Reader:
     def end(self) -> None:
         if self._at != len(self._data):
             refuse(f"{len(self._data) - self._at} bytes too many in a message")
+
+
+def is_slot(value: int) -> bool:
+    return 0 < value < SLOTS + RESYNC_SLOTS
 
 
 def check_path(path: bytes) -> None:

@@ -38,6 +38,10 @@ class Verdict(Enum):
     EMPTY_HERE = "empty here"
 
 
+OVERWRITES: Final = frozenset((Verdict.SPLIT, Verdict.UNRELATED, Verdict.EMPTY_THERE))
+"""Of a primary for its secondary: what that has of its own is kept aside before it is overwritten."""
+
+
 def judge(own: Generation, other: Generation) -> Verdict:
     if not own.id:
         return Verdict.EMPTY_HERE
@@ -65,7 +69,8 @@ class Standing(Enum):
     UP = "up"
     """Everything that was ever acknowledged, unless the other node has a newer epoch."""
     DOUBT = "doubt"
-    """The machine lost its memory while the other node may have had more than this disk."""
+    """The machine lost its memory while the other node may have had more than this disk; or this node stopped as a
+    secondary, and the other may have gone on."""
     DOWN = "down"
 
 
@@ -80,6 +85,9 @@ class Durable:
     primary: bool = False
     """Its last role."""
     doubt: bool = False
+    left: bool = False
+    """It stopped as a secondary with everything on its disk, and gave its primary leave to go on alone. Who goes on
+    takes a new generation first."""
     boot: str = ""
     """The kernel's boot id when it was last opened."""
     clean: bool = True
@@ -95,7 +103,7 @@ class Durable:
     def standing(self) -> Standing:
         if not self.up_to_date:
             return Standing.DOWN
-        return Standing.DOUBT if self.doubt else Standing.UP
+        return Standing.DOUBT if self.doubt or self.left else Standing.UP
 
     def opened(self, boot: str) -> Durable:
         """As a data path starts. A reboot that no clean end came before has lost what was not synced, which the other
@@ -113,12 +121,27 @@ class Durable:
         generation = replace(self.generation, epoch=epoch) if kept else self.generation.next(new_id, epoch)
         since = self.marks_since or generation.id
         return replace(
-            self, generation=generation, up_to_date=True, paired=False, primary=True, doubt=False, marks_since=since
+            self,
+            generation=generation,
+            up_to_date=True,
+            paired=False,
+            primary=True,
+            doubt=False,
+            left=False,
+            marks_since=since,
         )
 
     def behind(self) -> Durable:
         """As a secondary that lacks something."""
-        return replace(self, up_to_date=False, paired=False, primary=False, doubt=False)
+        return replace(self, up_to_date=False, paired=False, primary=False, doubt=False, left=False)
+
+    def trusted(self) -> Durable:
+        """Its doubts are gone."""
+        return replace(self, doubt=False, left=False)
+
+    def leaving(self) -> Durable:
+        """As a secondary that has everything and stops."""
+        return replace(self, left=True)
 
     def with_all(self, generation: Generation, cleared: int) -> Durable:
         """As a secondary that has everything of this generation on its disk, and of that checkpoint of its primary."""
@@ -129,6 +152,7 @@ class Durable:
             paired=True,
             primary=False,
             doubt=False,
+            left=False,
             stable=cleared,
             cleared=cleared,
             marks_since=generation.id,
@@ -138,12 +162,16 @@ class Durable:
 def is_trusted(own: Durable, other: Durable, *, prefer_own: bool) -> bool:
     """Whether a node in doubt, which hears the other, has the best data there are: the other never had this version of
     them, or lacks something and says so, or lost its memory too. `prefer_own` breaks the tie of two that were neither
-    primary."""
+    primary. One that left has what was acknowledged as long as the other has the same generation; it is needed when
+    that one lost its memory."""
     if own.standing is not Standing.DOUBT:
         return False
+    if own.left:
+        is_same = own.generation.id == other.generation.id
+        return is_same and other.standing is Standing.DOUBT and not (own.doubt or other.left)
     if own.generation.id not in other.generation.line:
         return True
-    if own.generation.id != other.generation.id or other.standing is Standing.UP:
+    if own.generation.id != other.generation.id or other.standing is Standing.UP or other.left:
         return False
     if other.standing is Standing.DOWN:
         return True
@@ -170,7 +198,7 @@ def plan(own: Durable, other: Durable, *, full: bool = False) -> Plan | None:
     verdict = judge(own.generation, other.generation)
     if verdict in (Verdict.IT_DESCENDS, Verdict.EMPTY_HERE):
         return None
-    aside = verdict in (Verdict.SPLIT, Verdict.UNRELATED, Verdict.EMPTY_THERE)
+    aside = verdict in OVERWRITES
     if verdict in (Verdict.UNRELATED, Verdict.EMPTY_THERE) or full:
         return Plan(Comparison.FULL, aside)
     since = common(own.generation, other.generation)

@@ -37,6 +37,8 @@ class Holding:
         self._link = Link.NONE
         self._held = False
         """The secondary may be up to date: nothing is acknowledged without it."""
+        self._may_pair = False
+        """The secondary may be made up to date when it has everything."""
         self._is_standing = False
         """A new generation is on its way to the disk."""
         self._window = Window(limits.window_changes, limits.window_bytes)
@@ -58,6 +60,11 @@ class Holding:
     @property
     def durable(self) -> Durable:
         return self._state.value
+
+    @property
+    def distrusts_cache(self) -> bool:
+        """Comparisons look at what the disk has. An application needs the cache of a disk that did not fail."""
+        return self._log.marks.everything
 
     @property
     def role(self) -> Role:
@@ -95,6 +102,21 @@ class Holding:
     def emit(self, effect: Effect) -> None:
         self._effects.append(effect)
 
+    @property
+    def may_pair(self) -> bool:
+        return self._may_pair
+
+    @property
+    def place(self) -> tuple[str, int, bool]:
+        """Its stream, the number of its next change, and whether it acknowledges nothing alone."""
+        return self._stream, self._window.next_seq, self._held
+
+    def take_over(self, next_seq: int, *, held: bool) -> None:
+        """Another program was primary with this stream until now, and nothing of it is on its way."""
+        self._role = Role.PRIMARY
+        self._held = held
+        self._window.go_on_at(next_seq)
+
     # the file system
 
     def touch(self, places: Iterable[Place], now_ns: int) -> Gate:
@@ -127,6 +149,11 @@ class Holding:
         """marks.Marks.cover: these were just created in a marked directory."""
         self._log.marks.cover(*places)
 
+    def differ(self, places: Iterable[Place] | None, now_ns: int) -> None:
+        """What a verification found; the next resynchronisation compares it, whenever that is. None: everything, as it
+        found more than it tells."""
+        self._log.add_found(places, now_ns)
+
     def record(self, change: Change, token: Any) -> bool:
         """After the modification. False: `token` comes with a Release when the application may be answered."""
         self.live_slots.observe(change)
@@ -140,7 +167,11 @@ class Holding:
 
     @property
     def _must_wait(self) -> bool:
-        return self._held and (self.mode is Mode.WRITE or self._link is not Link.STREAM)
+        return self._held and (self._awaits_done or self._link is not Link.STREAM)
+
+    @property
+    def _awaits_done(self) -> bool:
+        return self.mode is Mode.WRITE
 
     def synced(self, change: Sync | SyncDirectory, token: Any) -> None:
         """An application waits for the disks; the own one is the caller's."""
@@ -158,8 +189,13 @@ class Holding:
             return self._window.number()
         seq = self._window.add(change, self._now_s)
         if self._link in (Link.SYNCING, Link.PAIRING, Link.STREAM):
-            self._send(Numbered(seq, change, self._aside))
+            self._said_s = self._now_s
+            self.emit(Send(Numbered(seq, change, self._aside), self._is_awaited(change)))
         return seq
+
+    def _is_awaited(self, change: Change) -> bool:
+        """Whether anybody waits for the secondary to have it, or for room that this takes."""
+        return self._must_wait or self._link is not Link.STREAM or isinstance(change, Sync | SyncDirectory)
 
     def has_room(self) -> bool:
         return not self._window.is_half_full

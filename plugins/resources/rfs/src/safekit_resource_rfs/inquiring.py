@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Final, TypeVar
 
-from safekit_resource_rfs import compare, wire
+from safekit_resource_rfs import wire
 from safekit_resource_rfs.compare import Local, Pages
+from safekit_resource_rfs.connection import Link
 from safekit_resource_rfs.fields import refuse
 from safekit_resource_rfs.messages import Checksum, Checksummed, List, Listed, Message
-from safekit_resource_rfs.transport import Link
 
 KIND: Final = 200
 ANSWER_S: Final = 60.0
@@ -69,7 +69,7 @@ class Respondent:
                 return Listed(question.id, error.errno or 5, (), True)
             return Listed(question.id, 0, entries, last)
         try:
-            found = compare.digests(self._local, question.path, question.offset, question.length)
+            found = self._local.checksums(question.path, question.offset, question.length)
         except OSError as error:
             return Checksummed(question.id, error.errno or 5, ())
         return Checksummed(question.id, 0, found)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from safekit_resource_rfs import descent
+from safekit_resource_rfs.descent import FOLDER
 from safekit_resource_rfs.plan import OWN_FOLDER
 
 ASIDE: Final = "aside"
@@ -43,18 +45,28 @@ def listed(root_fd: int) -> list[Kept]:
     """At most MAX_LISTED; reads no content."""
     found: list[Kept] = []
     for group in sets(root_fd):
-        for path in _files(group):
+        for path, about in _files(group):
             if len(found) == MAX_LISTED:
                 return found
-            about = path.lstat()
             relative = str(path.relative_to(group))
             found.append(Kept(group.name, relative, about.st_size, about.st_mtime))
     return found
 
 
-def _files(group: Path) -> Iterator[Path]:
-    for folder, _, names in os.walk(group):
-        yield from (Path(folder, name) for name in sorted(names))
+def _files(group: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """But for those with a path that is longer than the kernel takes."""
+    waiting = [group]
+    while waiting:
+        folder = waiting.pop()
+        entries: list[os.DirEntry[str]] = []
+        with contextlib.suppress(OSError), os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(folder / entry.name)
+                continue
+            with contextlib.suppress(OSError):
+                yield folder / entry.name, entry.stat(follow_symlinks=False)
 
 
 def _is_folder(path: Path) -> bool:
@@ -97,10 +109,18 @@ def prune(root_fd: int, oldest_s: float, limit_bytes: int) -> int:
     size alone. Returns how many."""
     removed = held_bytes = 0
     for position, group in enumerate(sets(root_fd)):
-        size_bytes = sum(path.lstat().st_blocks * 512 for path in _files(group))
+        size_bytes = sum(about.st_blocks * 512 for _, about in _files(group))
         held_bytes += size_bytes
         if group.lstat().st_ctime < oldest_s or (position and held_bytes > limit_bytes):
-            shutil.rmtree(group)
+            _remove(group)
             held_bytes -= size_bytes
             removed += 1
     return removed
+
+
+def _remove(group: Path) -> None:
+    fd = os.open(group.parent, FOLDER)
+    try:
+        descent.remove(fd, os.fsencode(group.name))
+    finally:
+        os.close(fd)

@@ -3,7 +3,6 @@ with an empty name the descriptor's own file is meant. No symbolic link is follo
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
@@ -16,9 +15,22 @@ from safekit_resource_rfs import syscalls
 RESERVED: Final = b".safekit-rfs"
 """In the root, for what is kept aside; applications do not see it."""
 _SECURITY: Final = b"security."
-_CAPABILITY: Final = b"security.capability"
+CAPABILITY: Final = b"security.capability"
 _KILLED: Final = stat.S_ISUID | stat.S_ISGID
+_NO_XATTR: Final = (errno.ENODATA, errno.ENOTSUP)
+"""It is gone since, or of a kind that has no value here."""
 _COPY_BYTES: Final = 1 << 20
+PUNCH: Final = 0x03
+"""The mode of fallocate(2) that makes a hole, the size kept."""
+ZEROING: Final = 0x02 | 0x10
+"""The bits of its modes that change what is read: to make a hole, and to zero a range."""
+UNTOUCHED: Final = frozenset(
+    {
+        *(errno.EBADF, errno.EFBIG, errno.EINVAL, errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP),
+        *(errno.EPERM, errno.EROFS, errno.ESPIPE, errno.ETXTBSY),
+    }
+)
+"""What it refuses with before it has changed anything. With others, as on a full disk, a part may be done."""
 
 
 def status(directory_fd: int, name: bytes) -> os.stat_result:
@@ -123,14 +135,17 @@ def list_xattrs(directory_fd: int, name: bytes) -> list[bytes]:
 
 def is_replicated(key: bytes) -> bool:
     """Labels of the security modules belong to the machine."""
-    return not key.startswith(_SECURITY) or key == _CAPABILITY
+    return not key.startswith(_SECURITY) or key == CAPABILITY
 
 
 def replicated_xattrs(directory_fd: int, name: bytes) -> dict[bytes, bytes]:
     found = {}
     for key in filter(is_replicated, list_xattrs(directory_fd, name)):
-        with contextlib.suppress(OSError):  # gone meanwhile, or of a kind that cannot be read
+        try:
             found[key] = get_xattr(directory_fd, name, key)
+        except OSError as error:
+            if error.errno not in _NO_XATTR:
+                raise
     return found
 
 

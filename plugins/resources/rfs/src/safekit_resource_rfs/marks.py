@@ -10,7 +10,7 @@ before is marked too, where its marks would not tell.
 | data of a file, in a zone | `(its directory, inode, zone)` |
 | size, or a range that moves | `(its directory, inode, WHOLE)` |
 | a name is created | `(directory)`; then `cover` what was made |
-| attributes of an entry | `(directory)`, or `(directory, inode, ATTRIBUTES)` |
+| attributes of an entry | `(directory)`, or `(directory, inode, ATTRIBUTES)`, see below |
 | of a directory itself | the same, or `(its own handle, 0, ATTRIBUTES)` |
 | a file's name goes | `(directory)`, `(directory, inode, GONE)`; LOST for GONE when the file has other names |
 | a directory goes | `(directory)`, `(its own handle)` |
@@ -18,7 +18,8 @@ before is marked too, where its marks would not tell.
 | a directory is renamed | both directories, `(its own handle, 0, WHOLE)` |
 | a link is made | `(directory)`, `(directory, inode, WHOLE)`, `(directory of the existing name, inode, WHOLE)` |
 
-What a rename replaces goes; what an exchange gives the old name is renamed as well.
+What a rename replaces goes; what an exchange gives the old name is renamed as well. Attributes of a file whose data are
+marked are compared with those; of others, all of the directory is marked, as many entries may follow.
 """
 
 from __future__ import annotations
@@ -63,6 +64,9 @@ class Mark:
     since_ns: int
     place: Place | None = None
     everything: bool = False
+
+
+EVERYTHING: Final = Mark(0, None, True)
 
 
 @dataclass(slots=True)
@@ -150,7 +154,7 @@ class Layer:
         if self.floor_ns is not None:
             yield Mark(self.floor_ns)
         if self.everything:
-            yield Mark(0, None, True)
+            yield EVERYTHING
         for directory in self.directories.values():
             yield from (Mark(directory.since_ns, place) for place in directory.places())
 
@@ -160,11 +164,13 @@ class Layer:
 
 
 class Marks:
-    """`old` is what the checkpoint that goes on will clear, `new` is what was touched since it began."""
+    """`old` is what the checkpoint that goes on will clear, `new` is what was touched since it began, `found` is what
+    a verification found to differ: no checkpoint clears it, as both disks have it, in different ways."""
 
     def __init__(self, log: Iterable[Mark] = ()) -> None:
         self.old = Layer()
         self.new = Layer()
+        self.found = Layer()
         self.is_checkpointing = False
         self._covered = Layer()
         self._wanted: dict[Mark, None] = {}
@@ -182,7 +188,9 @@ class Marks:
 
     @property
     def everything(self) -> bool:
-        return self.old.everything or self.new.everything
+        """Also while it is on its way to the log."""
+        on_the_way = EVERYTHING in self._wanted or EVERYTHING in self._writing
+        return on_the_way or any(layer.everything for layer in (self.old, self.new, self.found))
 
     def touch(self, places: Iterable[Place], now_ns: int) -> bool:
         """Whether all are marked durably. What is not, is wanted from now on."""
@@ -192,7 +200,7 @@ class Marks:
             if place.zone in (LOST, GONE):
                 ready = self._lose(place, now_ns) and ready
             elif not (self.new.holds(place) or self._covered.holds(place)) and not self._renew(place, now_ns):
-                self._want(place, now_ns)
+                self._want(Place(place.directory) if place.inode and place.zone == ATTRIBUTES else place, now_ns)
                 ready = False
         return ready
 
@@ -209,7 +217,7 @@ class Marks:
             return True
         whole = Place(place.directory, place.inode, WHOLE)
         if place.zone == LOST and not any(layer.is_whole_elsewhere(place) for layer in layers):
-            self._wanted[Mark(0, None, True)] = None
+            self._wanted[EVERYTHING] = None
             return False
         if self.new.holds(whole) or self._renew(whole, now_ns):
             return True
@@ -221,7 +229,7 @@ class Marks:
             return
         self._wanted_places.add(place)
         if self.count + len(self._wanted) >= MAX_PLACES:
-            self._wanted[Mark(0, None, True)] = None
+            self._wanted[EVERYTHING] = None
         else:
             self._wanted[Mark(now_ns, place)] = None
 
@@ -278,19 +286,32 @@ class Marks:
         """Both disks have what was marked before the checkpoint began. Returns all that the log has to hold."""
         self.old = Layer()
         self.is_checkpointing = False
-        return tuple(self.new.marks())
+        return tuple(dict.fromkeys((*self.new.marks(), *self.found.marks())))
 
-    def mark_everything(self) -> Mark:
-        """The line that makes the next comparison complete."""
-        mark = Mark(0, None, True)
-        self.new.add(mark)
-        return mark
+    def mark_everything(self) -> None:
+        """The next comparison is complete. The line is wanted."""
+        if not self.new.everything and EVERYTHING not in self._writing:
+            self._wanted[EVERYTHING] = None
+
+    def add_found(self, places: Iterable[Place] | None, now_ns: int) -> None:
+        """These differ, or None: everything may, until it was compared again. The lines are wanted."""
+        lines = [Mark(now_ns, place) for place in places or () if not self.found.holds(place)]
+        if places is None or self.found.count + len(lines) > MAX_PLACES:
+            lines = [EVERYTHING]
+        for line in lines:
+            self.found.add(line)
+            self._wanted[line] = None
+
+    def clear_found(self) -> None:
+        """They were compared."""
+        self.found = Layer()
 
     def directories(self) -> tuple[MarkedDirectory, ...]:
         """All that is marked, with the time of the earliest mark."""
         union = Layer()
         union.merge(self.old)
         union.merge(self.new)
+        union.merge(self.found)
         if union.floor_ns is not None:
             for directory in union.directories.values():
                 directory.since_ns = min(directory.since_ns, union.floor_ns)

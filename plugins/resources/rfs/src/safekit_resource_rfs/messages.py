@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from safekit_resource_rfs.changes import Change, Entry
 from safekit_resource_rfs.generations import Durable, Generation
 
-VERSION: Final = 1
+VERSION: Final = 2
 MAX_ENTRIES: Final = 512
 """Of one answer to a List."""
 MAX_NAMES: Final = 256
@@ -54,6 +54,8 @@ class Begin:
     resume: Resume
     next_seq: int
     aside: bool
+    is_awaited: bool = True
+    """An application waits for each Done. Else one may wait for a Synced that follows."""
 
 
 @dataclass(frozen=True, slots=True)

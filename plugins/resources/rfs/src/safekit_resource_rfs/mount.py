@@ -12,13 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import ParamSpec
 
-from safekit_resource_rfs import syscalls
+from safekit_resource_rfs import syscalls, treestate
 from safekit_resource_rfs.cover import NOTICE_NAME, Cover
 from safekit_resource_rfs.exclusion import NOTHING, Exclusion
 from safekit_resource_rfs.filesystem import Filesystem
 from safekit_resource_rfs.fuse import mounting
 from safekit_resource_rfs.fuse.protocol import MAX_WRITE_BYTES, ROOT_ID
 from safekit_resource_rfs.fuse.session import Session
+from safekit_resource_rfs.handover import MountState, TreeState
 from safekit_resource_rfs.recorder import Recorder
 from safekit_resource_rfs.tree import MAX_NODES, Tree
 
@@ -39,6 +40,7 @@ class Mount:
         is_writeback: bool,
         exclusion: Exclusion,
         max_nodes: int,
+        state: MountState | None = None,
     ) -> None:
         self.directory = directory
         self.root_fd = root_fd
@@ -46,10 +48,77 @@ class Mount:
         self._pool = pool
         self._exclusion = exclusion
         self._max_nodes = max_nodes
+        self._is_writeback = is_writeback
         self._next_id = ROOT_ID + 1
         self._filesystem: Filesystem | None = None
-        self._cover = Cover(root_fd, b"", self._take_id())
-        self._session = Session(device_fd, self._cover.handlers, is_writeback=is_writeback)
+        notice, notice_id = (treestate.raw(state.notice), state.notice_id) if state else (b"", self._take_id())
+        self._cover = Cover(root_fd, notice, notice_id)
+        minor = state.minor if state else 0
+        self._session = Session(device_fd, self._cover.handlers, is_writeback=is_writeback, minor=minor)
+
+    @classmethod
+    def taken_over(
+        cls,
+        directory: Path,
+        state: MountState,
+        pool: Executor,
+        *,
+        is_writeback: bool,
+        exclusion: Exclusion,
+        max_nodes: int = MAX_NODES,
+    ) -> Mount:
+        """From the program that was here before; covered, until `serve_again`."""
+        _allow_descriptors()
+        mount = cls(
+            directory,
+            state.root_fd,
+            state.device_fd,
+            pool,
+            is_writeback=is_writeback,
+            exclusion=exclusion,
+            max_nodes=max_nodes,
+            state=state,
+        )
+        mount._next_id = state.next_id
+        return mount
+
+    def hold_back(self) -> None:
+        """Requests stay with the kernel until `go_on`, or until another program reads them."""
+        self._session.hold_back()
+
+    def go_on(self) -> None:
+        self._session.go_on()
+
+    @property
+    def pending(self) -> int:
+        """Requests that wait for an answer."""
+        return self._session.pending
+
+    @property
+    def state(self) -> MountState:
+        cover, session = self._cover, self._session
+        notice = treestate.text(cover.notice)
+        return MountState(
+            root_fd=self.root_fd,
+            device_fd=session.device_fd,
+            minor=session.minor,
+            next_id=self._filesystem.next_id if self._filesystem else self._next_id,
+            notice=notice,
+            notice_id=cover.notice_id,
+        )
+
+    @property
+    def tree_state(self) -> TreeState:
+        """While it serves."""
+        assert self._filesystem
+        return self._filesystem.tree_state
+
+    def serve_again(self, recorder: Recorder, state: TreeState) -> None:
+        """What an earlier program served: the kernel knows the nodes already."""
+        tree = treestate.give(self.root_fd, self._exclusion, self._max_nodes, state)
+        self._filesystem = Filesystem(tree, recorder, self._pool, self._session, is_writeback=self._is_writeback)
+        self._filesystem.recall_absent(state)
+        self._session.handlers = self._filesystem.handlers
 
     @classmethod
     async def open(
@@ -92,7 +161,7 @@ class Mount:
         """Show the real directory. The replica must not modify it from now on."""
         covered = self._cover.notice_id
         tree = Tree(self.root_fd, self._next_id, self._exclusion, self._max_nodes)
-        self._filesystem = Filesystem(tree, recorder, self._pool, self._session.prune)
+        self._filesystem = Filesystem(tree, recorder, self._pool, self._session, is_writeback=self._is_writeback)
         self._session.handlers = self._filesystem.handlers
         await self._run(self._forget, [(ROOT_ID, [NOTICE_NAME]), (covered, [])])
 

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -21,10 +22,11 @@ from safekit_resource_rfs.changes import (
     Remove,
     Rename,
 )
+from safekit_resource_rfs.defects import UNRECORDED
 from safekit_resource_rfs.fuse import protocol
 from safekit_resource_rfs.fuse.protocol import Opcode
 from safekit_resource_rfs.fuse.session import Request
-from safekit_resource_rfs.reading import Prune, Reading, error
+from safekit_resource_rfs.reading import Kernel, Reading, error
 from safekit_resource_rfs.recording import Recording
 from safekit_resource_rfs.tree import Directory, Node, Tree
 
@@ -35,8 +37,8 @@ _RENAME_FLAGS: Final = syscalls.RENAME_NOREPLACE | syscalls.RENAME_EXCHANGE
 class Naming(Reading):
     """Handlers that modify directories."""
 
-    def __init__(self, tree: Tree, recording: Recording, pool: Executor, prune: Prune) -> None:
-        super().__init__(tree, recording, pool, prune)
+    def __init__(self, tree: Tree, recording: Recording, pool: Executor, kernel: Kernel, *, is_writeback: bool) -> None:
+        super().__init__(tree, recording, pool, kernel, is_writeback=is_writeback)
         self._umask = -1
         self.handlers |= {
             Opcode.SYMLINK: self.make_symlink,
@@ -60,19 +62,26 @@ class Naming(Reading):
         parent, path, directory_fd = self._prepare(request, name)
         self._use_umask(umask)
         fd = local.make_file(directory_fd, name, mode & _PERMISSIONS)
-        status, entry = self._complete(request, parent, name, mode, lambda: os.unlink(name, dir_fd=directory_fd))
-        node = parent.children[name]
-        self._tree.adopt(node, fd)
-        slot = 0 if node.is_excluded else self._recording.take_slot(node)
-        change = MakeFile(path, slot, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
-        self._recording.finish(request, change, entry)
+        try:
+            status = self._own(request, parent, name, mode, os.unlink)
+        except OSError:
+            os.close(fd)
+            raise
+        with UNRECORDED:
+            node, entry = self._enter(parent, name, status)
+            self._tree.adopt(node, fd)
+            slot = 0 if node.is_excluded else self._recording.take_slot(node)
+            change = MakeFile(path, slot, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+            self._recording.finish(request, change, entry)
 
     def _make_special(self, request: Request, name: bytes, mode: int, device: int, umask: int) -> None:
         parent, path, directory_fd = self._prepare(request, name)
         self._use_umask(umask)
         os.mknod(name, stat.S_IFMT(mode) | (mode & _PERMISSIONS), device, dir_fd=directory_fd)
-        status, entry = self._complete(request, parent, name, mode, lambda: os.unlink(name, dir_fd=directory_fd))
-        self._recording.finish(request, MakeNode(path, status.st_mode, device, status.st_uid, status.st_gid), entry)
+        status = self._own(request, parent, name, mode, os.unlink)
+        with UNRECORDED:
+            _, entry = self._enter(parent, name, status)
+            self._recording.finish(request, MakeNode(path, status.st_mode, device, status.st_uid, status.st_gid), entry)
 
     def make_directory(self, request: Request) -> None:
         mode, umask = protocol.MKDIR_IN.unpack_from(request.body)
@@ -80,16 +89,20 @@ class Naming(Reading):
         parent, path, directory_fd = self._prepare(request, name)
         self._use_umask(umask)
         os.mkdir(name, mode & _PERMISSIONS, dir_fd=directory_fd)
-        status, entry = self._complete(request, parent, name, mode, lambda: os.rmdir(name, dir_fd=directory_fd))
-        change = MakeDirectory(path, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
-        self._recording.finish(request, change, entry)
+        status = self._own(request, parent, name, mode, os.rmdir)
+        with UNRECORDED:
+            _, entry = self._enter(parent, name, status)
+            change = MakeDirectory(path, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+            self._recording.finish(request, change, entry)
 
     def make_symlink(self, request: Request) -> None:
         name, target = bytes(request.body[:-1]).split(b"\0")
         parent, path, directory_fd = self._prepare(request, name)
         os.symlink(target, name, dir_fd=directory_fd)
-        status, entry = self._complete(request, parent, name, 0, lambda: os.unlink(name, dir_fd=directory_fd))
-        self._recording.finish(request, MakeSymlink(path, target, status.st_uid, status.st_gid), entry)
+        status = self._own(request, parent, name, 0, os.unlink)
+        with UNRECORDED:
+            _, entry = self._enter(parent, name, status)
+            self._recording.finish(request, MakeSymlink(path, target, status.st_uid, status.st_gid), entry)
 
     def _use_umask(self, umask: int) -> None:
         """The process's own becomes the caller's: whether a default ACL overrides it only the real directory knows."""
@@ -109,21 +122,28 @@ class Naming(Reading):
             raise error(errno.EPERM)
         return self._recording.path_in(parent, name)
 
-    def _complete(
-        self, request: Request, parent: Directory, name: bytes, mode: int, undo: Callable[[], None]
-    ) -> tuple[os.stat_result, bytes]:
-        """Give what was made its owner, and make it known."""
-        directory_fd = self._tree.open(parent)
-        try:
-            status = local.own(directory_fd, name, mode, request.uid, request.gid, may_inherit=True)
-        except OSError:
-            undo()
-            raise
+    def _own(
+        self, request: Request, parent: Directory, name: bytes, mode: int, remove: Callable[..., None]
+    ) -> os.stat_result:
+        """Give what was made its owner. OSError when that is refused, and it is removed again."""
+        with UNRECORDED:
+            directory_fd = self._tree.open(parent)
+            try:
+                return local.own(directory_fd, name, mode, request.uid, request.gid, may_inherit=True)
+            except OSError as reason:
+                remove(name, dir_fd=directory_fd)
+                self._recording.defer_times(parent)
+                refusal = reason
+        raise refusal
+
+    def _enter(self, parent: Directory, name: bytes, status: os.stat_result) -> tuple[Node, bytes]:
+        """Make known what was made; the answer names it."""
         entry = self.entry(parent, name, status)
         node = parent.children[name]
-        self._recording.cover(node)
+        with suppress(OSError):  # it is marked of its own then
+            self._recording.cover(node)
         self._recording.defer_times(parent, node)
-        return status, entry
+        return node, entry
 
     def make_link(self, request: Request) -> None:
         (old_id,) = protocol.LINK_IN.unpack_from(request.body)
@@ -139,9 +159,10 @@ class Naming(Reading):
         directory_fd = self._tree.open(parent)
         old_fd = self._tree.open(node.parent)
         os.link(node.name, name, src_dir_fd=old_fd, dst_dir_fd=directory_fd, follow_symlinks=False)
-        entry = self.entry(parent, name, local.status(directory_fd, name))
-        self._recording.defer_times(parent)
-        self._recording.finish(request, MakeLink(path, existing), entry)
+        with UNRECORDED:
+            entry = self.entry(parent, name, local.status(directory_fd, name))
+            self._recording.defer_times(parent)
+            self._recording.finish(request, MakeLink(path, existing), entry)
 
     # Names that go
 
@@ -157,9 +178,10 @@ class Naming(Reading):
         except OSError:
             self._unpin(victim)
             raise
-        self._lose_name(parent, name)
-        self._recording.defer_times(parent)
-        self._recording.finish(request, Remove(path, is_directory))
+        with UNRECORDED:
+            self._lose_name(parent, name)
+            self._recording.defer_times(parent)
+            self._recording.finish(request, Remove(path, is_directory))
 
     def _pin(self, parent: Directory, name: bytes) -> Node | None:
         """The node that is about to lose its only known name is kept open, and what is due of it is recorded."""
@@ -214,12 +236,13 @@ class Naming(Reading):
         except OSError:
             self._unpin(victim)
             raise
-        if flags & syscalls.RENAME_EXCHANGE:
-            self._exchange((old, old_name), (new, new_name))
-        else:
-            self._move((old, old_name), (new, new_name))
-        self._recording.defer_times(old, new)
-        self._recording.finish(request, change)
+        with UNRECORDED:
+            if flags & syscalls.RENAME_EXCHANGE:
+                self._exchange((old, old_name), (new, new_name))
+            else:
+                self._move((old, old_name), (new, new_name))
+            self._recording.defer_times(old, new)
+            self._recording.finish(request, change)
 
     def _require_alike(self, node: Node | None, old: bytes, new: bytes) -> None:
         """OSError EXDEV, upon which mv(1) copies, where a new name would change what is replicated."""
@@ -260,6 +283,9 @@ class Naming(Reading):
         if not changes:
             request.reply(payload)
             return
-        for change in changes[:-1]:
-            self._recording.note(change)
+        self._note(changes[:-1])
         self._recording.finish(request, changes[-1], payload)
+
+    def _note(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            self._recording.note(change)

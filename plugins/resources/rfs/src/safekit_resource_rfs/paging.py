@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
 from safekit_resource_rfs.aligning import same_attributes
-from safekit_resource_rfs.changes import Entry
+from safekit_resource_rfs.changes import MAX_PATH_BYTES, Entry
 from safekit_resource_rfs.compare import ABSENT
 from safekit_resource_rfs.desk import Desk
 from safekit_resource_rfs.effects import EntriesHere, NamesHere
@@ -27,7 +28,7 @@ class Work(Protocol):
 
     def pause(self, page: Page) -> None: ...
 
-    def postpone(self, what: Node | bytes | None) -> None: ...
+    def postpone(self, what: Node | bytes | None, error: int) -> None: ...
 
     def compare(self, node: Node, listing: Listing, name: bytes, here: Entry | None, there: Entry | None) -> None: ...
 
@@ -47,6 +48,9 @@ class Page:
         """Where only these are compared."""
 
     def begin(self) -> None:
+        if len(self._node.path) > MAX_PATH_BYTES:
+            self._fail(errno.ENAMETOOLONG)
+            return
         if not self._listing.entries:
             self.go_on()
             return
@@ -57,7 +61,7 @@ class Page:
         if self.is_over:
             return
         if error not in (0, *ABSENT):
-            self._fail()
+            self._fail(error)
             return
         self._names_here = [] if error else sorted(names)
         self.go_on()
@@ -79,14 +83,25 @@ class Page:
         if self.is_over:
             return
         if error:
-            self._absent(error)
+            self._absent() if error in ABSENT else self._fail(error)
             return
         there = {entry.name: entry for entry in entries}
         own = there.pop(b"", None) or refuse("a list without the directory itself")
-        more = bool(self._asked)
         if self._listing.entries:
             names, more = self._names_of(there, last), not last
+        else:
+            names = names if last else self._answered(there, names)
+            more = bool(self._asked)
         self._look(own, there, names, more)
+
+    def _answered(self, there: dict[bytes, Entry], names: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        """Those that it had room for; the rest is asked for again."""
+        end = max(there, default=b"")
+        answered = tuple(name for name in names if name <= end)
+        if not answered:
+            refuse("a page of a list without entries that is not the last")
+        self._asked[:0] = names[len(answered) :]
+        return answered
 
     def _names_of(self, there: dict[bytes, Entry], last: bool) -> tuple[bytes, ...]:
         """All that either side has up to the end of this page."""
@@ -105,7 +120,7 @@ class Page:
             if self.is_over:
                 return
             if error not in (0, *ABSENT):
-                self._fail()
+                self._fail(error)
                 return
             self._compare(own, there, chunk, {entry.name: entry for entry in entries})
             if rest:
@@ -129,16 +144,16 @@ class Page:
             if name not in self._listing.touched:
                 self._work.compare(self._node, self._listing, name, here.get(name), there.get(name))
 
-    def _fail(self) -> None:
-        """The own directory cannot be read now: that says nothing of what is in it."""
+    def _fail(self, error: int) -> None:
+        """The directory cannot be read now, here or there: that says nothing of what is in it."""
         self._node.reset()
-        self._work.postpone(self._node)
+        self._work.postpone(self._node, error)
 
-    def _absent(self, error: int) -> None:
+    def _absent(self) -> None:
         """There is no such directory there: it is dealt with as an entry of the one above."""
         node = self._node
-        if node.parent is None or error not in ABSENT:
-            refuse(f"a directory cannot be listed: error {error}")
+        if node.parent is None:
+            refuse("there is no such directory as is replicated")
         node.purge = node.changed = False
         node.parent.add(node.name, None)
         self._work.tree.push(node.parent)

@@ -16,13 +16,14 @@ from typing import Any, Final, TypeVar
 
 from safekit_resource_rfs import compare, effects, wire
 from safekit_resource_rfs.compare import Local
+from safekit_resource_rfs.connection import Link
 from safekit_resource_rfs.disk import sync_filesystem
 from safekit_resource_rfs.inquiring import Decoder
 from safekit_resource_rfs.marks import Marks
 from safekit_resource_rfs.receiver import Receiver
 from safekit_resource_rfs.sender import Sender
 from safekit_resource_rfs.storage import Storage
-from safekit_resource_rfs.transport import Link
+from safekit_resource_rfs.survey import Survey
 from safekit_sdk import PeerError
 
 _LOG: Final = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class Means:
     root_fd: int
     here: Local
     """For the thread of the loop."""
-    beside: Local
+    beside: Survey
     """For the one thread of `reading`."""
     files: Executor
     """One thread for the storage."""
@@ -68,6 +69,7 @@ class Performer:
         self._parted = parted
         self._tick_s = timeout_s / TICKS
         self._is_acting = False
+        self._is_closed = False
         self._outstanding = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -95,27 +97,52 @@ class Performer:
         self._is_acting = True
         try:
             for effect in self._base.drain():
-                self.handlers[type(effect)](effect)
+                try:
+                    self.handlers[type(effect)](effect)
+                except Exception as error:
+                    self._break_off(error)
+        except Exception as error:
+            self._break_off(error)
         finally:
             self._is_acting = False
 
+    def _break_off(self, error: Exception) -> None:
+        """What the connection carried may be incomplete from here on; a new one begins with what both sides know."""
+        _LOG.error("a defect", exc_info=error)
+        self._loop.call_soon(self._part_from, self.link, "a defect; see the log")
+
+    def _part_from(self, link: Link | None, reason: str) -> None:
+        if self.link is link:
+            self.part(reason)
+
     def later(self, pool: Executor, work: Callable[[], T], then: Callable[[T | None, OSError | None], None]) -> None:
         """Work in a pool; `then` and what follows from it on the thread of the loop."""
-        self._outstanding += 1
-        self._quiet.clear()
+        self.begin()
         self._loop.run_in_executor(pool, work).add_done_callback(partial(self._finish, then))
 
     def _finish(self, then: Callable[[Any, OSError | None], None], done: asyncio.Future[Any]) -> None:
-        self._outstanding -= 1
         failure = None if done.cancelled() else done.exception()
-        if failure is None and not done.cancelled():
-            then(done.result(), None)
-        elif isinstance(failure, OSError):
-            then(None, failure)
-        else:
-            _LOG.error("a defect", exc_info=failure)
-            then(None, OSError(errno.EIO, f"a defect: {failure!r}"))
-        self.act()
+        try:
+            if failure is None and not done.cancelled():
+                then(done.result(), None)
+            elif isinstance(failure, OSError):
+                then(None, failure)
+            else:
+                _LOG.error("a defect", exc_info=failure)
+                then(None, OSError(errno.EIO, f"a defect: {failure!r}"))
+        except Exception as error:
+            self._break_off(error)
+        finally:
+            self.act()
+            self.end()
+
+    def begin(self) -> None:
+        """Something that the machine asked for is under way."""
+        self._outstanding += 1
+        self._quiet.clear()
+
+    def end(self) -> None:
+        self._outstanding -= 1
         if not self._outstanding:
             self._quiet.set()
 
@@ -125,11 +152,15 @@ class Performer:
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(self._tick_s, self._tick)
-        self._base.tick(self._loop.time())
+        try:
+            self._base.tick(self._loop.time())
+        except Exception as error:
+            self._break_off(error)
         self.act()
 
     async def close(self) -> None:
         """No connection, no timer, nothing under way; the machine is not to be used any more."""
+        self._is_closed = True
         self.part("")
         await self.quiet()
         if self._timer:
@@ -139,7 +170,11 @@ class Performer:
     # The connection
 
     def join(self, link: Link) -> None:
-        """A new connection; an older one is given up, as it is of the same node."""
+        """A new connection; an older one is given up, as it is of the same node. None is taken any more after `close`
+        has begun."""
+        if self._is_closed:
+            link.close()
+            return
         self.part("the other node connected again")
         self.link = link
         self._decoder = Decoder(from_primary=isinstance(self._base, Receiver))
@@ -158,11 +193,14 @@ class Performer:
         try:
             for message in self._decoder.feed(data):
                 self.take(message)
-                self.act()
                 if self.link is not link:
                     return
+            self.act()
         except PeerError as error:
             self.part(f"the other node broke the protocol: {error.message}")
+        except Exception as error:
+            _LOG.error("a defect", exc_info=error)
+            self._part_from(link, "a defect; see the log")
 
     def part(self, reason: str) -> None:
         """End the connection, if there is one."""
@@ -176,11 +214,11 @@ class Performer:
 
     def _send(self, effect: effects.Send) -> None:
         if self.link:
-            self.link.send(*wire.encode(effect.message))
+            self.link.send(*wire.encode(effect.message), is_awaited=effect.is_awaited)
 
     def _disconnect(self, effect: effects.Disconnect) -> None:
         _LOG.warning("disconnecting: %s", effect.reason)
-        self._loop.call_soon(self.part, effect.reason)
+        self._loop.call_soon(self._part_from, self.link, effect.reason)
 
     # The disk
 
@@ -232,8 +270,9 @@ class Performer:
         def then(found: tuple[bytes, ...] | None, failure: OSError | None) -> None:
             self._base.checksummed(effect.id, errno_of(failure), found or ())
 
-        digests = partial(compare.digests, path=effect.path, offset=effect.offset, length=effect.length)
-        self.soon(digests, then, at_once=False)
+        place = (effect.path, effect.offset, effect.length)
+        work = partial(self._means.beside.checksums, *place, from_disk=self._base.distrusts_cache)
+        self.later(self._means.reading, work, then)
 
     def soon(
         self, work: Callable[[Local], T], then: Callable[[T | None, OSError | None], None], *, at_once: bool

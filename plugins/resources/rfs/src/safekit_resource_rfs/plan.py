@@ -78,11 +78,12 @@ def _of_place(directory: Path) -> Iterator[str]:
         if mount.target != directory:
             yield f"{directory} lies in {mount.target}, which is replicated already; one of the two is enough"
     else:
-        yield from _of_file_system(directory, mount)
+        yield from of_file_system(directory, mount)
         yield from _of_surroundings(directory, all_mounts)
 
 
-def _of_file_system(directory: Path, mount: Mount) -> Iterator[str]:
+def of_file_system(directory: Path, mount: Mount) -> Iterator[str]:
+    """What stands against the kind of file system that it is on."""
     if mount.kind in NETWORK_TYPES or mount.kind.startswith("fuse"):
         yield f"{directory} is on {mount.target}, of type {mount.kind}; rfs needs a local file system: ext4, xfs, btrfs"
         return
@@ -144,10 +145,27 @@ def _claim_folder(folder: int, directory: Path, owner: dict[str, str]) -> None:
         finally:
             os.close(part)
     elif found != owner:
-        raise ConfigError(
-            f"{directory} is replicated by the module '{found.get('module')}' (rfs '{found.get('name')}')",
-            hint=f"give another directory; if that module is gone for good, remove {directory / OWN_FOLDER}",
-        )
+        what, hint = _another(directory, found)
+        raise ConfigError(what, hint=hint)
+
+
+def _another(directory: Path, owner: dict[str, str]) -> tuple[str, str]:
+    return (
+        f"{directory} is replicated by the module '{owner.get('module')}' (rfs '{owner.get('name')}')",
+        f"give another directory; if that module is gone for good, remove {directory / OWN_FOLDER}",
+    )
+
+
+def claimed(directory: Path, module: str, name: str) -> Iterator[str]:
+    """The finding that it is another resource's."""
+    with contextlib.suppress(OSError):
+        folder = os.open(directory / OWN_FOLDER, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            found = _read_owner(folder)
+        finally:
+            os.close(folder)
+        if found not in (None, {"module": module, "name": name}):
+            yield "; ".join(_another(directory, found))
 
 
 def _read_owner(folder: int) -> dict[str, str] | None:

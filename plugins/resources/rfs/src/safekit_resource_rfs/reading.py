@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Final, TypeAlias
+from typing import Final, Protocol
 
 from safekit_resource_rfs import local
 from safekit_resource_rfs.fuse import protocol
@@ -18,14 +18,28 @@ from safekit_resource_rfs.recording import Recording
 from safekit_resource_rfs.syscalls import DirectoryEntry, read_directory
 from safekit_resource_rfs.tree import Directory, Tree
 
+_TRUSTED: Final = b"trusted."
+"""Only shown to who may read them."""
 _PRUNED_PART: Final = 0.05
 """Of the nodes, at a time."""
 VALID_S: Final = 3600
 """The kernel may keep what it was told: nobody else modifies the directory."""
+MAX_ABSENT: Final = 4096
+"""Names in the root of which the kernel may keep that they are not there; of more it has to ask each time."""
+_HELD_BACK_VALID_S: Final = 1
+"""Of attributes, where the kernel writes later: only we know then how many blocks a file has."""
+_HELD_BACK_BLOCKS: Final = 1
+"""At least, where the kernel writes later: a file with none has no data for tar(1), which looks no further."""
 
 
-Prune: TypeAlias = Callable[[Sequence[int]], None]
-"""Asks the kernel to forget these node ids; for the pool."""
+class Kernel(Protocol):
+    """What it is told unasked. Both can wait for requests."""
+
+    def prune(self, node_ids: Sequence[int]) -> None:
+        """Forget these, where nobody uses them."""
+
+    def invalidate_inode(self, node_id: int) -> None:
+        """Write what is held of its data, and forget them."""
 
 
 def error(number: int) -> OSError:
@@ -35,11 +49,19 @@ def error(number: int) -> OSError:
 class Reading:
     """Handlers that modify nothing."""
 
-    def __init__(self, tree: Tree, recording: Recording, pool: Executor, prune: Prune) -> None:
+    def __init__(self, tree: Tree, recording: Recording, pool: Executor, kernel: Kernel, *, is_writeback: bool) -> None:
         self._tree = tree
         self._recording = recording
         self._pool = pool
-        self._prune_nodes = prune
+        self._kernel = kernel
+        self._telling = ThreadPoolExecutor(1, thread_name_prefix="telling")
+        """For what waits for requests, which the pool may have to answer."""
+        self._attributes_valid_s, self._least_blocks = (
+            (_HELD_BACK_VALID_S, _HELD_BACK_BLOCKS) if is_writeback else (VALID_S, 0)
+        )
+        self._absent: set[bytes] = set()
+        """Names in the root of which the kernel keeps that they are not there. Those in other directories go with
+        these when the directory is forgotten; the root is not."""
         self._is_pruning = False
         self._loop = asyncio.get_running_loop()
         self._view = memoryview(bytearray(MAX_WRITE_BYTES))
@@ -58,6 +80,9 @@ class Reading:
             Opcode.LSEEK: self.seek,
         }
 
+    def close(self) -> None:
+        self._telling.shutdown(wait=False, cancel_futures=True)
+
     # Names
 
     def look_up(self, request: Request) -> None:
@@ -68,24 +93,34 @@ class Reading:
                 raise FileNotFoundError
             status = local.status(self._tree.open(parent), name)
         except FileNotFoundError:
-            request.reply(protocol.pack_absence(VALID_S))
+            request.reply(protocol.pack_absence(self._absence_valid_s(parent, name)))
             return
         request.reply(self.entry(parent, name, status))
+
+    def _absence_valid_s(self, parent: Directory, name: bytes) -> int:
+        if parent is not self._tree.root:
+            return VALID_S
+        if len(self._absent) >= MAX_ABSENT and name not in self._absent:
+            return 0
+        self._absent.add(name)
+        return VALID_S
 
     def entry(self, parent: Directory, name: bytes, status: os.stat_result) -> bytes:
         """The answer that names a node; the kernel knows it once more."""
         if status.st_dev != self._tree.device:
             raise error(errno.EXDEV)  # something is mounted there: it is not replicated
         node = self._tree.look_up(parent, name, status)
+        if parent is self._tree.root:
+            self._absent.discard(name)
         if len(self._tree.nodes) > self._tree.max_nodes and not self._is_pruning:
             self._prune()
-        return protocol.pack_entry(node.id, status, VALID_S)
+        return protocol.pack_entry(node.id, status, VALID_S, self._attributes_valid_s, self._least_blocks)
 
     def _prune(self) -> None:
         """Memory for what nobody uses is bounded, where the kernel forgets it when it is asked."""
         self._is_pruning = True
         oldest = self._tree.oldest(int(len(self._tree.nodes) * _PRUNED_PART))
-        self._pool.submit(self._prune_nodes, oldest).add_done_callback(self._have_pruned)
+        self._telling.submit(self._kernel.prune, oldest).add_done_callback(self._have_pruned)
 
     def _have_pruned(self, _: Future[None]) -> None:
         with suppress(RuntimeError):  # the loop has ended
@@ -114,7 +149,10 @@ class Reading:
 
     def get_attributes(self, request: Request) -> None:
         status = self._recording.status(self._tree.find(request.node_id))
-        request.reply(protocol.pack_attributes(status, VALID_S))
+        request.reply(self.attributes(status))
+
+    def attributes(self, status: os.stat_result) -> bytes:
+        return protocol.pack_attributes(status, self._attributes_valid_s, self._least_blocks)
 
     def read_link(self, request: Request) -> None:
         directory_fd, name = self._recording.place(self._tree.find(request.node_id))
@@ -128,12 +166,18 @@ class Reading:
     def get_xattr(self, request: Request) -> None:
         size, _ = protocol.GETXATTR_IN.unpack_from(request.body)
         key = bytes(request.body[protocol.GETXATTR_IN.size : -1])
-        place = self._recording.place(self._tree.find(request.node_id))
-        self._reply_sized(request, size, local.get_xattr(*place, key))
+        node = self._tree.find(request.node_id)
+        if node.is_regular and node.fd >= 0:  # the kernel looks for a capability before the first write
+            value = os.getxattr(node.fd, key)
+        else:
+            value = local.get_xattr(*self._recording.place(node), key)
+        self._reply_sized(request, size, value)
 
     def list_xattrs(self, request: Request) -> None:
         size, _ = protocol.GETXATTR_IN.unpack_from(request.body)
         keys = local.list_xattrs(*self._recording.place(self._tree.find(request.node_id)))
+        if request.uid:
+            keys = [key for key in keys if not key.startswith(_TRUSTED)]
         self._reply_sized(request, size, b"".join(key + b"\0" for key in keys))
 
     @staticmethod
@@ -175,9 +219,22 @@ class Reading:
             os.close(fd)
 
     def seek(self, request: Request) -> None:
+        """To data or a hole. What the kernel still holds of the file, written through memory maps or later, would be
+        a hole: it is written first."""
         _, offset, whence, _ = protocol.LSEEK_IN.unpack_from(request.body)
-        fd = self._tree.open(self._tree.find(request.node_id))
-        request.reply(protocol.LSEEK_OUT.pack(os.lseek(fd, offset, whence)))
+        node = self._tree.find(request.node_id)
+        request.is_interruptible = True
+        request.hold()
+        self._telling.submit(self._seek_blocking, request, node.id, os.dup(self._tree.open(node)), offset, whence)
+
+    def _seek_blocking(self, request: Request, node_id: int, fd: int, offset: int, whence: int) -> None:
+        try:
+            self._kernel.invalidate_inode(node_id)
+            request.reply(protocol.LSEEK_OUT.pack(os.lseek(fd, offset, whence)))
+        except OSError as reason:
+            request.fail(reason.errno or errno.EIO)
+        finally:
+            os.close(fd)
 
     # Listings
 

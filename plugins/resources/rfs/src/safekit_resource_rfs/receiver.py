@@ -6,6 +6,7 @@ effect before the next is taken: what a change did decides what follows.
 
 from __future__ import annotations
 
+import errno as numbers
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
@@ -22,8 +23,9 @@ from safekit_resource_rfs.effects import (
     XattrsHere,
 )
 from safekit_resource_rfs.fields import refuse
-from safekit_resource_rfs.following import Following, Stage
-from safekit_resource_rfs.generations import Durable, Verdict, judge
+from safekit_resource_rfs.following import SLACK_CHANGES, Following, Stage
+from safekit_resource_rfs.generations import OVERWRITES, Durable, Verdict, judge
+from safekit_resource_rfs.marked import pages_of
 from safekit_resource_rfs.messages import (
     VERSION,
     Begin,
@@ -48,28 +50,39 @@ from safekit_resource_rfs.messages import (
 )
 from safekit_sdk import PeerError
 
-DONE_EVERY: Final = 64
-MARKED_A_PAGE: Final = 8
+DONE_EVERY: Final = 32
+NOT_THERE: Final = frozenset((numbers.ENOENT, numbers.ENOTDIR, numbers.EISDIR, numbers.EBADF, numbers.ELOOP))
+"""Errors of a sync that say nothing of the disk: the file was not copied yet."""
 
 
 __all__ = ["Receiver", "Stage"]
 
 
 class Receiver(Following):
+    _last_change = 0
+    """Of what was applied the last that is no Sync."""
+
     def drain(self) -> Iterator[Effect]:
         while True:
             if self._effects:
                 yield self._effects.popleft()
             elif self._inbox and not self._blocks:
                 try:
-                    self._take(self._inbox.popleft())
+                    self._take(self._inbox.take())
                 except PeerError as error:
                     self._report("protocol", error.message)
                     self._drop(error.message)
-            elif self._applied > self._said_done and self._stage in (Stage.SYNCING, Stage.PAIRED):
+            elif self._applied > self._said_done and self._may_say_done:
                 self._say_done()
             else:
                 return
+
+    @property
+    def _may_say_done(self) -> bool:
+        """Not while it can go with a Synced: nobody waits for the Done of a Sync."""
+        if self._stage is not Stage.PAIRED:
+            return self._stage is Stage.SYNCING
+        return not self._syncs or (self._is_awaited and self._last_change > self._said_done)
 
     def _take(self, message: FromPrimary) -> None:
         if isinstance(message, Numbered):
@@ -102,17 +115,17 @@ class Receiver(Following):
     def _begin(self, begin: Begin) -> None:
         if self._stage is not Stage.CHOOSING:
             refuse("Begin at the wrong time")
+        self._is_awaited = begin.is_awaited
         if begin.resume is Resume.STREAM:
             if self._followed != self._hello.stream or begin.next_seq != self._applied + 1:
                 refuse("it goes on with a stream that was not followed")
             self._stage = Stage.PAIRED
             self._said_done = self._applied
             return
-        if judge(self._hello.durable.generation, self.durable.generation) in (
-            Verdict.IT_DESCENDS,
-            Verdict.EMPTY_HERE,
-        ):
+        verdict = judge(self._hello.durable.generation, self.durable.generation)
+        if verdict in (Verdict.IT_DESCENDS, Verdict.EMPTY_HERE):
             refuse("its data are older than those of this node")
+        self._insists = verdict in OVERWRITES
         self._followed = ""
         self._blocks += 1
         self._state.change(Durable.behind, partial(self._is_behind, begin, self._turn))
@@ -123,7 +136,7 @@ class Receiver(Following):
             return
         self._stage = Stage.SYNCING
         self._stream = self._hello.stream
-        self._applied = self._said_done = begin.next_seq - 1
+        self._applied = self._said_done = self._last_change = begin.next_seq - 1
         self._misses = 0
         self._report("behind", f"this node is not up to date until it is compared: {begin.resume.value}")
         self._effects.append(ForgetSlots())
@@ -142,9 +155,8 @@ class Receiver(Following):
         if turn != self._turn:
             return
         found = directories or ()
-        pages = [tuple(found[at : at + MARKED_A_PAGE]) for at in range(0, len(found), MARKED_A_PAGE)]
         everything = self._log.marks.everything or directories is None
-        for page in pages:
+        for page in pages_of(found):
             self._send(MarksPage(page, False))
         self._send(MarksPage((), True, everything))
 
@@ -156,18 +168,22 @@ class Receiver(Following):
         if message.seq != self._applied + 1:
             refuse(f"change {message.seq} after {self._applied}")
         if isinstance(message.change, Sync | SyncDirectory):
+            if len(self._syncs) >= self.limits.window_changes + SLACK_CHANGES:
+                refuse("more syncs at a time than a primary waits for")
             self._applied = message.seq
-            self._syncs[message.seq] = self._turn
-            self._effects.append(StartSync(message.seq, message.change))
+            number = next(self._ids)
+            self._syncs[number] = (self._turn, message.seq)
+            self._effects.append(StartSync(number, message.change))
             return
         self._changes[message.seq] = message
-        self._effects.append(Apply(message.seq, message.change, message.aside))
+        aside = self._stage is Stage.SYNCING and (message.aside or self._insists)
+        self._effects.append(Apply(message.seq, message.change, aside))
 
     def applied(self, seq: int, errno: int, text: str = "") -> None:
         if self._changes.pop(seq, None) is None:
             return
         if not errno:
-            self._applied = seq
+            self._applied = self._last_change = seq
             if seq - self._said_done >= DONE_EVERY:
                 self._say_done()
         elif self._stage is Stage.SYNCING:
@@ -177,15 +193,18 @@ class Receiver(Following):
         else:
             self._fail(seq, errno, text)
 
-    def synced(self, seq: int, errno: int) -> None:
-        turn = self._syncs.pop(seq, None)
-        if turn is None:
+    def synced(self, number: int, errno: int) -> None:
+        if number not in self._syncs:
             return
-        if errno and self._stage is Stage.SYNCING:
-            return
-        if errno:
-            self._fail(seq, errno, "the disk refused to sync")
+        turn, seq = self._syncs.pop(number)
+        if errno in NOT_THERE:
+            if self._stage is not Stage.SYNCING:
+                self._fail(seq, errno, "what is to be synced is not there")
+        elif errno:
+            self._disk_failed(seq, errno)
         elif turn == self._turn and self._stage is Stage.PAIRED:
+            if self._applied > self._said_done:
+                self._say_done()
             self._send(Synced(seq))
 
     # questions

@@ -9,6 +9,12 @@ from safekit_resource_rfs.changes import Change, Sync, SyncDirectory
 from safekit_resource_rfs.marks import Place
 
 
+class Heard(Protocol):
+    """An answer; 0, or the errno."""
+
+    def __call__(self, error: int = 0) -> None: ...
+
+
 class Recorder(Protocol):
     """All are called on the thread of the event loop."""
 
@@ -24,5 +30,9 @@ class Recorder(Protocol):
         """After the local execution, in order. True: the application may be answered now. False: `answer` is called
         when it may, or never when the data path ends."""
 
-    def synced(self, change: Sync | SyncDirectory) -> Awaitable[None]:
-        """Record it; the awaitable is done when the peer's disk has it, where that is asked."""
+    def synced(self, change: Sync | SyncDirectory, then: Heard) -> None:
+        """Record it; `then` is called when the peer's disk has it, at once where that is not asked, and never when the
+        data path ends; with an errno when nothing can be promised any more."""
+
+    def disk_failed(self, error: int) -> None:
+        """The own disk refused to sync."""

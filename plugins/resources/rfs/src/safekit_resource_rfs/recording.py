@@ -14,8 +14,9 @@ from typing import Final
 
 from safekit_resource_rfs import local, syscalls
 from safekit_resource_rfs.changes import MAX_PATH_BYTES, SLOTS, Bind, Change, Rename, SetAttributes, Unbind
+from safekit_resource_rfs.defects import STEP, end_process
 from safekit_resource_rfs.fuse.session import Request, Wait
-from safekit_resource_rfs.marks import GONE, LOST, WHOLE, ZONE_BYTES, Place
+from safekit_resource_rfs.marks import ATTRIBUTES, GONE, LOST, WHOLE, ZONE_BYTES, Place
 from safekit_resource_rfs.recorder import Recorder
 from safekit_resource_rfs.tree import Directory, Node, Tree
 
@@ -48,7 +49,12 @@ class Recording:
 
     def touch(self, *places: Place) -> None:
         """Raises Wait when the request is to be done again, or OSError when nothing may be modified."""
-        waiting = self._recorder.touch(*places)
+        try:
+            waiting = self._recorder.touch(*places)
+        except OSError:
+            raise
+        except Exception as error:
+            end_process(STEP, error)
         if waiting is not None:
             raise Wait(waiting)
 
@@ -94,8 +100,12 @@ class Recording:
     def touch_attributes(self, node: Node) -> None:
         """Those of the node itself: they stand in the directory that has it, the root's in the root."""
         directory = node.parent or (node if isinstance(node, Directory) else None)
-        if directory is not None and not node.is_excluded:
+        if directory is None or node.is_excluded:
+            return
+        if isinstance(node, Directory):
             self.touch(self._place(directory))
+        else:
+            self.touch(Place(self._handle(directory), node.inode, ATTRIBUTES))
 
     def touch_data(self, node: Node, offset: int, length: int) -> None:
         """A negative length: to the end of whatever is there."""
@@ -114,7 +124,10 @@ class Recording:
         return Place(self._handle(directory))
 
     def _handle(self, directory: Directory) -> bytes:
-        if not directory.handle:
+        """By its name, which needs no descriptor of its own: of one that was just made, it would fail too late."""
+        if not directory.handle and directory.parent is not None:
+            directory.handle = syscalls.handle_of(self._tree.open(directory.parent), directory.name)
+        elif not directory.handle:
             directory.handle = syscalls.handle_of(self._tree.open(directory))
         return directory.handle
 

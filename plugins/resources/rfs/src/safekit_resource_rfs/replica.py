@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
-from safekit_resource_rfs import beneath, local, syscalls
+from safekit_resource_rfs import beneath, descent, local, syscalls
 from safekit_resource_rfs.aside import Aside
 from safekit_resource_rfs.beneath import Beneath
 from safekit_resource_rfs.changes import (
@@ -35,6 +33,7 @@ from safekit_resource_rfs.changes import (
     Unbind,
     Write,
 )
+from safekit_resource_rfs.descent import FOLDER
 from safekit_resource_rfs.exclusion import NOTHING, Exclusion
 from safekit_resource_rfs.survey import Survey
 
@@ -44,11 +43,12 @@ _PERMISSIONS: Final = 0o777
 _PUNCH: Final = 3
 """Mode of fallocate(2): punch a hole, keep the size."""
 _ZEROS: Final = bytes(1 << 20)
+_NOT_EMPTY: Final = (errno.ENOTEMPTY, errno.EEXIST)
 _SPECIAL: Final = frozenset({stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK})
 
 
 class Replica(Survey):
-    """All methods raise OSError: EINVAL for what no primary would send. `apply` and `sync` are for one thread."""
+    """All methods raise OSError: EINVAL for what no primary would send. `apply` and `to_sync` are for one thread."""
 
     def __init__(self, root_fd: int, aside: Aside | None = None, exclusion: Exclusion = NOTHING) -> None:
         super().__init__(root_fd, exclusion)
@@ -76,24 +76,44 @@ class Replica(Survey):
 
     def apply(self, change: Change, *, keep_aside: bool = False) -> None:
         """Not for Sync and SyncDirectory. With `keep_aside` what it replaces is kept first."""
-        if keep_aside and self._aside and self._aside.keep(self._beneath, change):
+        if not (keep_aside and self._aside):
+            self._appliers[type(change)](change)
             return
-        self._appliers[type(change)](change)
+        is_done = self._aside.keep(self._beneath, change, self._slots)
+        if isinstance(change, Remove | Rename):
+            self._let_go(self._aside)
+        if not is_done:
+            self._appliers[type(change)](change)
+            self._aside.applied(change)
 
-    def sync(self, change: Sync | SyncDirectory) -> Callable[[], None]:
-        """To be called at the change's position; what it returns blocks until the disk has it, and is for the pool."""
+    def _let_go(self, aside: Aside) -> None:
+        """What was moved aside is not written to through a slot that means it."""
+        for slot in [slot for slot, fd in self._slots.items() if aside.holds(fd)]:
+            self._unbind(Unbind(slot))
+            aside.applied(Unbind(slot))
+
+    def to_sync(self, change: Sync | SyncDirectory) -> int:
+        """A descriptor of what is to be on the disk, as it is at the change's position. The caller closes it."""
         if isinstance(change, Sync):
-            fd = os.dup(self._file(change.slot))
-            return lambda: _call_and_close(os.fdatasync if change.data_only else os.fsync, fd)
+            return os.dup(self._file(change.slot))
         beneath.components(change.path)
-        fd = syscalls.open_beneath(self._root_fd, change.path, os.O_RDONLY | os.O_DIRECTORY)
-        return lambda: _call_and_close(os.fsync, fd)
+        return syscalls.open_beneath(self._root_fd, change.path, os.O_RDONLY | os.O_DIRECTORY)
+
+    @property
+    def slots(self) -> dict[int, int]:
+        """Descriptors of the files that slots mean."""
+        return dict(self._slots)
+
+    def adopt_slots(self, slots: dict[int, int]) -> None:
+        self._slots = dict(slots)
 
     def forget_slots(self) -> None:
         """Close all files: the connection is new."""
         for fd in self._slots.values():
             os.close(fd)
         self._slots.clear()
+        if self._aside:
+            self._aside.forget_slots()
 
     def close(self) -> None:
         self.forget_slots()
@@ -111,11 +131,10 @@ class Replica(Survey):
         if not 0 < slot < SLOTS + RESYNC_SLOTS:
             os.close(fd)
             raise OSError(errno.EINVAL, f"slot {slot} is out of range")
-        if slot in self._slots:
-            os.close(self._slots[slot])
         self._slots[slot] = fd
 
     def _bind(self, change: Bind) -> None:
+        self._release(change.slot)
         flags = os.O_RDWR | os.O_NOATIME
         try:
             fd = beneath.open_regular(self._root_fd, change.path, flags)
@@ -124,7 +143,11 @@ class Replica(Survey):
         self._hold(change.slot, fd)
 
     def _unbind(self, change: Unbind) -> None:
-        fd = self._slots.pop(change.slot, None)
+        self._release(change.slot)
+
+    def _release(self, slot: int) -> None:
+        """Also before it is bound again: when that fails, it must not mean the file that it meant."""
+        fd = self._slots.pop(slot, None)
         if fd is not None:
             os.close(fd)
 
@@ -151,6 +174,7 @@ class Replica(Survey):
     # Names
 
     def _make_file(self, change: MakeFile) -> None:
+        self._release(change.slot)
         directory_fd, name = self._beneath.name(change.path)
         fd = local.make_file(directory_fd, name, change.mode & _PERMISSIONS)
         self._hold(change.slot, fd)
@@ -180,31 +204,43 @@ class Replica(Survey):
 
     def _remove(self, change: Remove) -> None:
         directory_fd, name = self._beneath.name(change.path)
-        if change.is_directory:
-            self._beneath.forget(change.path)
-            self._without_excluded(change.path, lambda: os.rmdir(name, dir_fd=directory_fd))
-        else:
+        if not change.is_directory:
             os.unlink(name, dir_fd=directory_fd)
+            return
+        self._beneath.forget(change.path)
+        try:
+            os.rmdir(name, dir_fd=directory_fd)
+        except OSError as error:
+            if error.errno not in _NOT_EMPTY or not self._clear_excluded(directory_fd, change.path):
+                raise
+            os.rmdir(name, dir_fd=directory_fd)
 
     def _rename(self, change: Rename) -> None:
-        old_fd, old = self._beneath.name(change.old)
-        new_fd, new = self._beneath.name(change.new)
-        self._without_excluded(change.new, lambda: syscalls.rename(old_fd, old, new_fd, new, change.flags))
+        old, new = self._beneath.name(change.old), self._beneath.name(change.new)
+        try:
+            syscalls.rename(*old, *new, change.flags)
+        except OSError as error:
+            if change.flags or error.errno not in _NOT_EMPTY or not self._clear_excluded(new[0], change.new):
+                raise
+            syscalls.rename(*old, *new, change.flags)
         self._beneath.forget(change.old)
         self._beneath.forget(change.new)
 
-    def _without_excluded(self, path: bytes, act: Callable[[], None]) -> None:
-        """What only this node has in a directory, as it is excluded, does not keep the directory."""
+    def _clear_excluded(self, parent_fd: int, path: bytes) -> bool:
+        """What only this node has in a directory, as it is excluded, does not keep the directory. Whether there was
+        nothing else; if there was, all of it stays."""
+        if not self._exclusion:
+            return False
+        fd = os.open(path.rpartition(b"/")[2], FOLDER, dir_fd=parent_fd)
         try:
-            act()
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not self._exclusion:
-                raise
-            top = Path(f"/proc/self/fd/{self._root_fd}", os.fsdecode(path))
-            for entry in list(top.iterdir()):
-                if self._exclusion.holds(path + b"/" + os.fsencode(entry.name)):
-                    _remove_all(entry)
-            act()
+            names = descent.names_in(fd)
+            if not all(self._exclusion.holds(path + b"/" + name) for name in names):
+                return False
+            for name in names:
+                descent.remove(fd, name)
+        finally:
+            os.close(fd)
+        return True
 
     # Attributes
 
@@ -237,17 +273,3 @@ def _write_zeros(fd: int, position: int, end: int) -> None:
     """A hole, for a file system that cannot make one."""
     while position < end:
         position += os.pwrite(fd, _ZEROS[: end - position], position)
-
-
-def _remove_all(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-
-
-def _call_and_close(call: Callable[[int], None], fd: int) -> None:
-    try:
-        call(fd)
-    finally:
-        os.close(fd)

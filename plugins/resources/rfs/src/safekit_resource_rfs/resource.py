@@ -7,21 +7,23 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from safekit_resource_rfs import plan
+from safekit_resource_rfs import examining, plan
 from safekit_resource_rfs.config import RfsConfig
-from safekit_resource_rfs.control import ask, follow
+from safekit_resource_rfs.control import PeerGoneError, ask, follow
 from safekit_resource_rfs.fuse.mounting import is_mounted
+from safekit_resource_rfs.handover import installed_version
 from safekit_resource_rfs.leftovers import detach_all
-from safekit_resource_rfs.settings import Settings
+from safekit_resource_rfs.settings import SETTINGS, Settings
 from safekit_resource_rfs.standing import PUBLISHED, Seat, Standing, say_again
 from safekit_sdk import (
     ConfigError,
     Context,
     Duration,
+    Examination,
     ModuleKind,
     Peer,
     PeerError,
@@ -36,11 +38,12 @@ from safekit_sdk.process import Family, launch
 from safekit_sdk.procfs import describe
 
 LOOK_S: Final = 0.02
-SETTINGS: Final = "settings.json"
 LOG: Final = "datapath.log"
 LOG_BYTES: Final = 1 << 20
 LAST_WORDS_BYTES: Final = 2048
 END_GRACE_S: Final = 5.0
+PRIMARY: Final = "PRIM"
+"""The state in which both nodes have what is acknowledged."""
 PATIENCE: Final = 0.9
 """The part of a time limit that the data path has to answer."""
 
@@ -50,13 +53,29 @@ class RfsResource(Resource[RfsConfig], api=1):
 
     replicates: ClassVar[bool] = True
     restarts: ClassVar[bool] = False
+    bears: ClassVar[bool] = True
+    live_keys: ClassVar[frozenset[str]] = frozenset(
+        {
+            "network",
+            "timeout",
+            "bandwidth",
+            "checkpoint",
+            "first_sync",
+            "verify_at",
+            "sync_at",
+            "keep_aside",
+            "keep_aside_size",
+        }
+    )
     publishes: ClassVar[tuple[str, ...]] = PUBLISHED
 
     def __init__(self, config: RfsConfig, context: Context) -> None:
         super().__init__(config, context)
-        self._seat = Seat(context.node, context.module)
+        self._seat = Seat(context.node, context.module, context.name)
         self._place = ""
         """As it was told last."""
+        self._verified: object = self
+        """The last comparison that is known; of those before this instance nothing is."""
 
     @classmethod
     def ident(cls, config: RfsConfig) -> str:
@@ -73,6 +92,12 @@ class RfsResource(Resource[RfsConfig], api=1):
         if kind != "mirror":
             return [f"rfs replicates between the two nodes of a mirror; this module is of kind {kind}"]
         return plan.findings(config.directory)
+
+    @classmethod
+    def examine(cls, config: RfsConfig, context: Context, beside: Sequence[RfsConfig]) -> Examination:
+        if context.kind != "mirror":
+            return super().examine(config, context, beside)
+        return examining.examine(config, context, beside)
 
     @classmethod
     def remarks(cls, config: RfsConfig, kind: ModuleKind) -> list[str]:  # noqa: ARG003 - a hook of the SDK
@@ -95,22 +120,50 @@ class RfsResource(Resource[RfsConfig], api=1):
         return Family.of(self.context, f"rfs.{self.context.name}")
 
     async def start(self) -> None:
-        if not await self._answers():
+        if await self._answers():
+            await self._upgrade()
+        else:
             await self._begin()
         status = await ask(self._run, {"do": "status"})
-        say_again(self.context.node, self.context.module)
-        self._say(status)
+        if self.change.before == PRIMARY:
+            self._tell_place(status)  # its promotion follows, and says how it stands: the others of the module go on
+        else:
+            say_again(self.context.node, self.context.module)
+            self._say(status)
 
     async def _answers(self) -> bool:
         with contextlib.suppress(SafekitError):
             return bool(await ask(self._run, {"do": "status"}))
         return False
 
-    async def _begin(self) -> None:
-        await self._family.end_all(0.0)
+    async def _upgrade(self) -> None:
+        """To the version that is installed, where another one runs. One that cannot take over now does so at the next
+        start, or by `safekit rfs upgrade`."""
+        running, installed = (await ask(self._run, {"do": "status"})).get("version", ""), installed_version()
+        if running == installed:
+            return
+        try:
+            await ask(self._run, {"do": "upgrade"}, _patience_s(self.config.start_timeout))
+        except SafekitError as error:
+            self.context.log(f"version {running} of the data path goes on, {installed} is installed: {error.message}")
+
+    async def reconfigure(self, before: RfsConfig) -> None:  # noqa: ARG002 - all settings are read anew
+        """As a new version takes over: in place, under the mount. When that cannot be now, programs are not stopped for
+        it: the settings count from the next time on."""
+        self._write_settings()
+        try:
+            await ask(self._run, {"do": "upgrade"}, _patience_s(self.config.start_timeout))
+        except SafekitError as error:
+            self.context.log(f"the data path goes on with the former settings until its next start: {error.message}")
+
+    def _write_settings(self) -> None:
         context = self.context
         settings = Settings(context.node, context.module, context.name, context.state_dir, self._run, self.config)
         settings.write(self._run / SETTINGS)
+
+    async def _begin(self) -> None:
+        await self._family.end_all(0.0)
+        self._write_settings()
         self._bound_log()
         log = self._run / LOG
         begin = log.stat().st_size if log.exists() else 0
@@ -168,8 +221,9 @@ class RfsResource(Resource[RfsConfig], api=1):
         return Status(ResourceState.STARTED if mounted else ResourceState.FAILED, _sentence(status, describe(pids)))
 
     async def promote(self) -> None:
-        alone = self.change.after != "PRIM"
-        await self._do("promote", epoch=self.change.epoch, alone=alone, limit=self.config.start_timeout)
+        """In a module that is PRIM already, a directory that was never replicated begins with what is in it here."""
+        alone, joins = self.change.after != PRIMARY, self.change.before == PRIMARY
+        await self._do("promote", epoch=self.change.epoch, alone=alone, joins=joins, limit=self.config.start_timeout)
 
     async def demote(self, force: bool) -> None:
         limit = self.config.force_stop_timeout if force else self.config.stop_timeout
@@ -189,17 +243,28 @@ class RfsResource(Resource[RfsConfig], api=1):
     async def _do(self, word: str, limit: Duration | None = None, **arguments: Any) -> None:
         """As asked for, and what follows from it for the engine is said before this returns."""
         timeout_s = _patience_s(limit or self.config.stop_timeout)
-        self._say(await ask(self._run, {"do": word, "timeout_s": timeout_s, **arguments}, timeout_s))
+        request = {"do": word, "timeout_s": timeout_s, **arguments}
+        try:
+            status = await ask(self._run, request, timeout_s)
+        except PeerGoneError:  # another version took over before it answered; what is done twice changes nothing
+            status = await ask(self._run, request, timeout_s)
+        self._say(status)
 
-    def _say(self, status: Mapping[str, Any]) -> None:
+    def _tell_place(self, status: Mapping[str, Any]) -> None:
         if status["place"] != self._place:
             self._place = str(status["place"])
             self.tell_place(self._place)
+
+    def _say(self, status: Mapping[str, Any]) -> None:
+        self._tell_place(status)
         self._seat.say(Standing.read(status), self.context.set_value)
+        verified = status["verified"]
+        if self._verified is not self and verified != self._verified and verified:
+            self.context.log(verified["told"])
+        self._verified = verified
 
     async def inspect(self, question: Mapping[str, str]) -> Mapping[str, str]:  # noqa: ARG002 - a hook of the SDK
-        status = await ask(self._run, {"do": "status"})
-        return {key: str(value) for key, value in status.items() if isinstance(value, (str, int, float))}
+        return _facts(await ask(self._run, {"do": "status"}))
 
     async def watch(self) -> AsyncIterator[Verdict]:
         """Down when the data path died or this node's disk fails; what the other node does is in the values."""
@@ -217,6 +282,17 @@ class RfsResource(Resource[RfsConfig], api=1):
             await asyncio.sleep(1.0)
 
 
+def _facts(status: Mapping[str, Any]) -> dict[str, str]:
+    """Flat: `resync.left_s` is of what stands below `resync`."""
+    facts: dict[str, str] = {}
+    for key, value in status.items():
+        if isinstance(value, Mapping):
+            facts |= {f"{key}.{below}": text for below, text in _facts(value).items()}
+        elif isinstance(value, (str, int, float)):
+            facts[key] = str(value)
+    return facts
+
+
 def _judge(status: Mapping[str, Any]) -> Verdict:
     if failure := status.get("failure"):
         return Verdict.down(str(failure))
@@ -224,7 +300,7 @@ def _judge(status: Mapping[str, Any]) -> Verdict:
 
 
 def _sentence(status: Mapping[str, Any], who: str) -> str:
-    words = [str(status.get("role")), str(status.get("link")), f"epoch {status.get('epoch')}", who]
+    words = [str(status.get("role")), str(status.get("link")), f"epoch {status.get('epoch')}", status.get("waits"), who]
     return ", ".join(filter(None, words))
 
 

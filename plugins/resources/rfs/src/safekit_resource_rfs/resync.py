@@ -8,17 +8,18 @@ between are left alone: such a change was applied there, or is reported as misse
 from __future__ import annotations
 
 import errno
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from safekit_resource_rfs import changes
-from safekit_resource_rfs.aligning import MAX_NAMED, Aligning, Protect
-from safekit_resource_rfs.changes import Change, Entry, Rename
-from safekit_resource_rfs.compare import ABSENT
+from safekit_resource_rfs.aligning import MAX_NAMED, MAX_WRITTEN, Aligning, Protect
+from safekit_resource_rfs.changes import MAX_PATH_BYTES, Change, Entry, Rename
+from safekit_resource_rfs.compare import ABSENT, UNREADABLE
 from safekit_resource_rfs.copying import FileCopy
 from safekit_resource_rfs.desk import Answer, Desk, Progress, Stream
-from safekit_resource_rfs.effects import Effect, EntriesHere
+from safekit_resource_rfs.effects import Effect, EntriesHere, Report
 from safekit_resource_rfs.marks import ATTRIBUTES, GONE, LOST, Place
 from safekit_resource_rfs.messages import Marked
 from safekit_resource_rfs.paging import Page
@@ -30,7 +31,6 @@ FILES_AT_ONCE: Final = 24
 MAX_WAITING_FILES: Final = 512
 MAX_RENAMES: Final = 10_000
 """While marks are looked for; more: everything is compared."""
-MAX_WRITTEN: Final = 200_000
 MAX_LATE: Final = 10_000
 LATE_S: Final = 2.0
 _EXPECTED: Final = frozenset(
@@ -46,6 +46,12 @@ _EXPECTED: Final = frozenset(
     )
 )
 """Of changes that meet another tree than they were made for."""
+_WHY: Final = {
+    errno.E2BIG: "the names of its extended attributes are more than the kernel lists (64 KiB); remove some",
+    errno.ENAMETOOLONG: f"its path is longer than {MAX_PATH_BYTES} bytes; move it up, or shorten a name above it",
+}
+_TOLD: Final = 100
+"""Of a path, characters at each of its ends."""
 
 
 class Resync(Aligning):
@@ -188,16 +194,21 @@ class Resync(Aligning):
             if error in _EXPECTED:
                 self._add(path)
             else:
-                self.postpone(path)
+                self.postpone(path, error)
         self.pump()
 
-    def postpone(self, what: Node | bytes | None) -> None:
+    def postpone(self, what: Node | bytes | None, error: int) -> None:
+        if not self._late:
+            where = _told(what.path if isinstance(what, Node) else what)
+            why = _WHY.get(error) or os.strerror(error)
+            until = "it is tried again, and until then the other node is not up to date"
+            self.desk.stream.emit(Report("postponed", f"{where} cannot be compared now: {why}; {until}"))
         self._late = [*self._late, what] if len(self._late) < MAX_LATE else [None]
 
     def _is_copied_after(self, seq: int, path: bytes) -> bool:
         """Whether what was missed is part of what is copied anyway."""
         job = self.tree.job(path)
-        return isinstance(job, FileCopy) and job.is_whole and not 0 < job.began_seq < seq
+        return isinstance(job, FileCopy) and job.brings(seq)
 
     def _add(self, path: bytes | None) -> None:
         if path is None:
@@ -277,7 +288,7 @@ class Resync(Aligning):
         """Everything beneath it is done."""
         if node.changed:
             node.changed = False
-            self._settle(node, b"", b"?")
+            self._settle(node, b"", UNREADABLE)
         elif node.purge:
             self._purge(node)
         else:
@@ -298,3 +309,12 @@ class Resync(Aligning):
 
         path = node.path
         self.desk.ask_here(lambda number: EntriesHere(number, path, ()), looked)
+
+
+def _told(path: bytes | None) -> str:
+    if path is None:
+        return "something"
+    text = os.fsdecode(path)
+    if len(text) > 2 * _TOLD:
+        text = f"{text[:_TOLD]}…{text[-_TOLD:]}"
+    return repr(text) if text else "the directory itself"

@@ -13,14 +13,11 @@ from typing import Any
 
 from safekit_resource_rfs.changes import Entry
 from safekit_resource_rfs.checkpoints import Checkpointing
-from safekit_resource_rfs.effects import (
-    HandleHere,
-    Release,
-    Report,
-    ResolveMarks,
-)
+from safekit_resource_rfs.desk import Progress
+from safekit_resource_rfs.effects import HandleHere, Release, Report, ResolveMarks
 from safekit_resource_rfs.fields import refuse
 from safekit_resource_rfs.generations import Durable, Standing, Verdict, judge, plan
+from safekit_resource_rfs.marked import Allowance
 from safekit_resource_rfs.marks import WHOLE, Marks, Place
 from safekit_resource_rfs.messages import (
     VERSION,
@@ -58,7 +55,6 @@ class Sender(Checkpointing):
         super().__init__(durable, marks, mode, stream, limits)
         self._was_held = False
         """Before Pair was sent."""
-        self._may_pair = False
         self._allows_unrelated = False
         self._wants_full = False
         self._wants_comparison = False
@@ -67,6 +63,7 @@ class Sender(Checkpointing):
         self._heard_s = 0.0
         self._link_s = 0.0
         self._left_to_mark: set[str] = set()
+        self._allowance = Allowance()
         self._resolving = 0
 
     # the engine
@@ -93,7 +90,9 @@ class Sender(Checkpointing):
         self._wake()
 
     def stand_alone(self, epoch: int, new_id: str) -> None:
-        """The other node will not take over with what it has."""
+        """The other node will not take over with what it has. Nothing happens while it is broken."""
+        if self.is_broken:
+            return
         self._is_standing = True
         self._may_pair = False
         self._drop("this node goes on alone")
@@ -182,7 +181,8 @@ class Sender(Checkpointing):
         elif isinstance(message, Stable):
             self._peer_is_stable(message.number)
         elif isinstance(message, Failed):
-            self.emit(Report("failed", f"the secondary is out of date: {message.text} (error {message.errno})"))
+            event = "failed" if message.errno else "left"
+            self.emit(Report(event, f"the secondary is out of date: {message.text} (error {message.errno})"))
             self._drop("the secondary failed")
         else:
             self._received_while_syncing(message)
@@ -192,9 +192,10 @@ class Sender(Checkpointing):
         if resync is None:
             refuse(f"{type(message).__name__} without a resync")
         if isinstance(message, MarksPage):
-            resync.mark(message.directories, here=False)
-            if message.everything:
+            if message.everything or not self._allowance.takes(message.directories):
                 resync.add_everything()
+            else:
+                resync.mark(message.directories, here=False)
             if message.last:
                 self._marked("there")
         elif isinstance(message, Missed):
@@ -232,7 +233,7 @@ class Sender(Checkpointing):
         self._window.done(applied)
         self._aside = False
         self._link = Link.STREAM
-        self._send(Begin(Resume.STREAM, applied + 1, False))
+        self._send(Begin(Resume.STREAM, applied + 1, False, self._awaits_done))
         for kept in self._window.after(applied):
             self._send(Numbered(kept.seq, kept.change))
         self._syncs_to_barrier(applied)
@@ -249,10 +250,11 @@ class Sender(Checkpointing):
         self._aside = aside
         self._link = Link.SYNCING
         self._wants_full = self._allows_unrelated = self._wants_comparison = False
-        self._send(Begin(resume, self._window.next_seq, aside))
+        self._send(Begin(resume, self._window.next_seq, aside, self._awaits_done))
         limit = self.limits.resync_bytes_per_s
         self._resync = Resync(self, self._ids, self._protect, aside=aside, bytes_per_s=limit)
         self._left_to_mark = {"here", "there"}
+        self._allowance = Allowance()
         for bind in tuple(self.live_slots.binds()):
             self._resync.named(bind.path)
             self.put(bind)
@@ -280,7 +282,7 @@ class Sender(Checkpointing):
     def marks_resolved(self, number: int, directories: Sequence[Marked] | None) -> None:
         """None: they could not be looked up; everything is compared."""
         if self._resync is not None and number == self._resolving:
-            if directories is None:
+            if directories is None or self._log.marks.everything:
                 self._resync.add_everything()
             else:
                 self._resync.mark(directories, here=True)
@@ -334,16 +336,20 @@ class Sender(Checkpointing):
         if self._link is not Link.PAIRING:
             refuse("Paired without Pair")
         if is_paired:
+            done = self.progress or Progress()
+            self._log.marks.clear_found()
             self._link = Link.STREAM
             self._resync = None
             self._aside = False
             self._release_barrier()
             self._release_done()
             self._checkpoint_s = self._now_s - self.limits.checkpoint_s
-            self.emit(Report("paired", "the secondary has everything"))
+            what = f"{done.files_done} files were compared, {done.bytes_sent} bytes copied"
+            self.emit(Report("paired", f"the secondary has everything: {what}"))
             return
         self._link = Link.SYNCING
         self._held = self._was_held
+        self._syncs_to_barrier()
         if not self._held:
             self._state.change(lambda before: replace(before, paired=False), lambda: None)
             self._release_all()

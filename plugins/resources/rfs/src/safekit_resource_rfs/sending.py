@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
-from safekit_resource_rfs import compare, effects
+from safekit_resource_rfs import effects
 from safekit_resource_rfs.changes import Entry
 from safekit_resource_rfs.compare import Local
 from safekit_resource_rfs.inquiring import Inquirer, Inquiry
 from safekit_resource_rfs.performing import Performer, errno_of
 from safekit_resource_rfs.sender import Sender
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 class Sending(Performer):
@@ -42,6 +45,7 @@ class Sending(Performer):
             self.inquirer.take(message.content)
         else:
             self.machine.received(message, self._loop.time())
+            self.act()
 
     def part(self, reason: str) -> None:
         super().part(reason)
@@ -50,7 +54,10 @@ class Sending(Performer):
     def _release(self, effect: effects.Release) -> None:
         for token in effect.tokens:
             if token is not None:
-                token()
+                try:
+                    token()
+                except Exception:
+                    _LOG.exception("a defect: an application was not answered")
 
     def wait(self) -> asyncio.Future[None]:
         """Done at the next Wake. One for each waiter, as a waiter may be cancelled."""
@@ -110,11 +117,4 @@ def _entries(local: Local, path: bytes, names: Sequence[bytes]) -> list[Entry]:
     own = replace(local.entry(path), name=b"")
     if not stat.S_ISDIR(own.mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-    found = [own]
-    for name in names:
-        try:
-            found.append(local.entry(compare.join(path, name)))
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                raise
-    return found
+    return [own, *local.entries(path, names)]

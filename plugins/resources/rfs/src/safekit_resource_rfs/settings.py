@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from safekit_resource_rfs.config import RfsConfig
 from safekit_sdk import InternalError
+
+SETTINGS: Final = "settings.json"
+"""Their file, in the resource's run directory while it is started."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from safekit_resource_rfs.changes import (
+    MAX_PATH_BYTES,
     RESYNC_SLOTS,
     SLOTS,
     Bind,
@@ -51,8 +52,10 @@ class LiveSlots:
         )
 
     def binds(self) -> Iterator[Bind]:
-        """For a secondary that knows of none."""
-        return (Bind(slot, path) for slot, path in self._paths.items() if path is not None)
+        """For a secondary that knows of none. Where a path became too long with a rename, a comparison tells."""
+        return (
+            Bind(slot, path) for slot, path in self._paths.items() if path is not None and len(path) <= MAX_PATH_BYTES
+        )
 
     def _lose(self, path: bytes) -> None:
         for slot, bound in self._paths.items():

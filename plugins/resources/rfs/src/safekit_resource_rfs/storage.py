@@ -30,6 +30,8 @@ _BATCH: Final = struct.Struct("<4sII")
 _MAGIC: Final = b"\xa7mk\x01"
 _LINE: Final = struct.Struct("<BqQiB")
 _PLACE, _EVERYTHING, _CLOCK = 1, 2, 3
+_LEFT: Final = "left"
+"""The field that is there only when it is set: earlier versions know a state without it."""
 
 
 class Storage:
@@ -61,12 +63,15 @@ class Storage:
         return durable, found
 
     def store(self, durable: Durable) -> None:
-        body = json.dumps(asdict(durable), sort_keys=True)
+        fields = {name: value for name, value in asdict(durable).items() if name != _LEFT or value}
+        body = json.dumps(fields, sort_keys=True)
         head = f"{_TITLE} {VERSION} {zlib.crc32(body.encode()):08x}"
         self._write_whole(self.folder / _GENERATION, f"{head}\n{body}\n".encode())
 
     def append(self, marks: Iterable[Mark]) -> None:
         """As one: after a crash all of these are there, or none that anyone relied on."""
+        if self._log_fd < 0:
+            raise OSError(errno.EIO, "the log of marks could not be replaced")
         data = _batch(marks)
         os.ftruncate(self._log_fd, self._log_bytes)
         written = os.pwrite(self._log_fd, data, self._log_bytes)
@@ -76,7 +81,9 @@ class Storage:
         self._log_bytes += len(data)
 
     def replace(self, marks: Iterable[Mark]) -> None:
+        """Until it has succeeded nothing is appended: nobody knows which file the log is after a crash."""
         path, data = self.folder / _MARKS, _LOG_TITLE + _batch(marks)
+        self.close()
         self._write_whole(path, data)
         self._open_log(path, len(data))
 
@@ -135,6 +142,7 @@ def _read_generation(path: Path) -> Durable:
 
 def _durable(values: dict[str, Any]) -> Durable:
     generation = values.pop("generation")
+    values.setdefault(_LEFT, False)
     if set(values) != set(asdict(Durable())) - {"generation"}:
         raise ValueError("other fields")
     identity = Generation(str(generation["id"]), int(generation["epoch"]), tuple(map(str, generation["ancestors"])))

@@ -41,6 +41,13 @@ class DurableState:
         then()
         self._go_on()
 
+    def retry(self) -> None:
+        """What the disk refused. The answer to an earlier write of it counts for nothing."""
+        if self._writing is not None:
+            number = next(self._ids)
+            self._writing = (number, *self._writing[1:])
+            self._emit(Store(number, self._writing[1]))
+
     def _go_on(self) -> None:
         if self._writing is None and self._queue:
             step, then = self._queue.popleft()
@@ -56,7 +63,8 @@ class MarksLog:
         self.marks = marks
         self._emit = emit
         self._ids = ids
-        self._writing: tuple[int, Then] | None = None
+        self._writing: tuple[int, Then, Callable[[int], Effect]] | None = None
+        """Its number, what follows, and what is asked for under another number when it has to be done again."""
         self._replacing: deque[Then] = deque()
         self._waiting: list[tuple[Place, Then]] = []
         self._clears = False
@@ -79,6 +87,14 @@ class MarksLog:
         else:
             self._waiting.append((place, then))
 
+    def mark_everything(self) -> None:
+        self.marks.mark_everything()
+        self._go_on()
+
+    def add_found(self, places: Iterable[Place] | None, now_ns: int) -> None:
+        self.marks.add_found(places, now_ns)
+        self._go_on()
+
     def clear(self, then: Then) -> None:
         """What was marked before the checkpoint."""
         self._clears = True
@@ -98,6 +114,20 @@ class MarksLog:
         self._go_on()
         return True
 
+    def retry(self) -> None:
+        """What the disk refused. The answer to an earlier write of it counts for nothing."""
+        if self._writing is not None:
+            self._write(*self._writing[1:])
+
+    def _write(self, then: Then, make: Callable[[int], Effect]) -> None:
+        number = next(self._ids)
+        self._writing = (number, then, make)
+        self._emit(make(number))
+
+    @property
+    def is_busy(self) -> bool:
+        return self._writing is not None
+
     def _cleared(self, then: Then) -> None:
         self._clears = False
         then()
@@ -106,12 +136,9 @@ class MarksLog:
         if self._writing is not None:
             return
         if self._replacing:
-            number = next(self._ids)
-            self._writing = (number, partial(self._cleared, self._replacing.popleft()))
-            self._emit(ReplaceMarks(number, self.marks.clear()))
+            then = partial(self._cleared, self._replacing.popleft())
+            self._write(then, lambda number: ReplaceMarks(number, self.marks.clear()))
             return
         lines = self.marks.begin_append()
         if lines:
-            number = next(self._ids)
-            self._writing = (number, self.marks.end_append)
-            self._emit(AppendMarks(number, lines))
+            self._write(self.marks.end_append, lambda number: AppendMarks(number, lines))

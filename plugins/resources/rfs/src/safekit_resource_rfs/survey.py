@@ -5,15 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
-from safekit_resource_rfs import beneath, local, syscalls
+from safekit_resource_rfs import beneath, compare, local, syscalls
 from safekit_resource_rfs.changes import Entry
+from safekit_resource_rfs.compare import UNREADABLE
 from safekit_resource_rfs.exclusion import NOTHING, Exclusion
+from safekit_resource_rfs.extents import is_reserved
+from safekit_resource_rfs.messages import BLOCK_BYTES
 
 _READ_BYTES: Final = 1 << 20
+_ZEROS: Final = bytes(_READ_BYTES)
 
 
 class Survey:
@@ -38,16 +43,27 @@ class Survey:
 
     def entry(self, path: bytes) -> Entry:
         """Of this one path; its name is the last component, empty for the root."""
-        beneath.components(path)
         directory, _, name = path.rpartition(b"/")
-        fd = self._open_directory(directory)
+        found = self._described(directory, (name,))
+        if not found:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return found[0]
+
+    def entries(self, path: bytes, names: Iterable[bytes]) -> list[Entry]:
+        """Those of this directory that exist, in their order."""
+        return self._described(path, names)
+
+    def _described(self, path: bytes, names: Iterable[bytes]) -> list[Entry]:
+        fd = self._open_directory(path)
         try:
-            found = describe(fd, name)
+            return [found for name in names if (found := self._describe(fd, path, name)) is not None]
         finally:
             os.close(fd)
-        if found is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        return found
+
+    @staticmethod
+    def _describe(fd: int, path: bytes, name: bytes) -> Entry | None:
+        beneath.components(compare.join(path, name))
+        return describe(fd, name)
 
     def names(self, path: bytes, inodes: Collection[int]) -> dict[int, list[bytes]]:
         """Of these files in the directory, without looking at each."""
@@ -62,29 +78,32 @@ class Survey:
             os.close(fd)
         return found
 
-    def checksum(self, path: bytes, offset: int, length: int) -> bytes:
-        """BLAKE2b of 16 bytes, over less at the end of the file."""
+    def checksums(self, path: bytes, offset: int, length: int, *, from_disk: bool = False) -> tuple[bytes, ...]:
+        """Of each block: BLAKE2b of 16 bytes, over less at the end of the file; empty behind it. `from_disk`: of what
+        the disk has, but for what is still on its way there; of that, a later sync tells whether it arrived."""
         fd = beneath.open_regular(self._root_fd, path, os.O_RDONLY | os.O_NOATIME)
-        digest = blake2b(digest_size=16)
         try:
-            end = min(offset + length, os.fstat(fd).st_size)
-            while offset < end and (data := os.pread(fd, min(_READ_BYTES, end - offset), offset)):
-                digest.update(data)
-                offset += len(data)
+            if from_disk:
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            size = os.fstat(fd).st_size
+            starts = range(offset, offset + length, BLOCK_BYTES)
+            ends = (min(start + BLOCK_BYTES, size) for start in starts)
+            return tuple(_digest(fd, *part) if part[0] < size else b"" for part in zip(starts, ends, strict=True))
         finally:
             os.close(fd)
-        return digest.digest()
 
     def read(self, path: bytes, offset: int, length: int) -> list[tuple[int, bytes]]:
-        """What is data there, each with its offset; not the holes."""
+        """What is data there, each with its offset; not the holes. Nothing, where a hole that is reserved begins."""
         fd = beneath.open_regular(self._root_fd, path, os.O_RDONLY | os.O_NOATIME)
         found: list[tuple[int, bytes]] = []
         try:
             end = min(offset + length, os.fstat(fd).st_size)
             while offset < end:
                 start = min(_seek(fd, offset, os.SEEK_DATA, end), end)
+                if start > offset and is_reserved(fd, offset, start):
+                    found.append((offset, b""))
                 offset = min(_seek(fd, start, os.SEEK_HOLE, end), end)
-                found.extend(_read_range(fd, start, offset))
+                found.extend(_without_unwritten(fd, _read_range(fd, start, offset)))
         finally:
             os.close(fd)
         return found
@@ -116,7 +135,8 @@ def describe(directory_fd: int, name: bytes) -> Entry | None:
     try:
         found = local.status(directory_fd, name)
         target = os.readlink(name, dir_fd=directory_fd) if stat.S_ISLNK(found.st_mode) else b""
-        xattrs = local.digest_xattrs(directory_fd, name)
+        born_ns = syscalls.birth_ns(directory_fd, name)
+        xattrs = _digest_xattrs(directory_fd, name)
     except FileNotFoundError:
         return None
     return Entry(
@@ -133,7 +153,33 @@ def describe(directory_fd: int, name: bytes) -> Entry | None:
         links=found.st_nlink,
         inode=found.st_ino,
         blocks=found.st_blocks,
+        born_ns=born_ns,
     )
+
+
+def _digest(fd: int, offset: int, end: int) -> bytes:
+    """What was never written is zeros, and is not read."""
+    if _seek(fd, offset, os.SEEK_DATA, end) >= end:
+        return _digest_of_zeros(end - offset)
+    digest = blake2b(digest_size=16)
+    while offset < end and (data := os.pread(fd, end - offset, offset)):
+        digest.update(data)
+        offset += len(data)
+    return digest.digest()
+
+
+@lru_cache(maxsize=64)
+def _digest_of_zeros(length: int) -> bytes:
+    return blake2b(bytes(length), digest_size=16).digest()
+
+
+def _digest_xattrs(directory_fd: int, name: bytes) -> bytes:
+    try:
+        return local.digest_xattrs(directory_fd, name)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return UNREADABLE
 
 
 def _seek(fd: int, offset: int, whence: int, end: int) -> int:
@@ -143,6 +189,14 @@ def _seek(fd: int, offset: int, whence: int, end: int) -> int:
         if error.errno == errno.ENXIO:
             return end
         raise
+
+
+def _without_unwritten(fd: int, read: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """What is reserved and was read is in the cache, and looks like data. Only zeros are left out: what is not on the
+    disk yet may be anything."""
+    for start, data in read:
+        is_unwritten = data == _ZEROS[: len(data)] and is_reserved(fd, start, start + len(data))
+        yield start, b"" if is_unwritten else data
 
 
 def _read_range(fd: int, start: int, end: int) -> list[tuple[int, bytes]]:

@@ -16,10 +16,16 @@ _RESOLVE_BENEATH: Final = 0x08
 _RESOLVE_NO_SYMLINKS: Final = 0x04
 _AT_EMPTY_PATH: Final = 0x1000
 _AT_SYMLINK_NOFOLLOW: Final = 0x100
+_AT_STATX_DONT_SYNC: Final = 0x4000
+_STATX_BTIME: Final = 0x800
+_STATX: Final = struct.Struct("=I76xqI168x")
+"""What is known, and the time of birth; of 256 bytes."""
 _UTIME_OMIT: Final = (1 << 30) - 2
 _HANDLE_BYTES: Final = 128
 _HANDLE: Final = struct.Struct("=Ii")
 _DIRENT: Final = struct.Struct("=QQHB")
+_PATH_BYTES: Final = 4096
+"""PATH_MAX, with the zero at its end."""
 _NS: Final = 1_000_000_000
 
 RENAME_NOREPLACE: Final = 1
@@ -36,6 +42,7 @@ for _name, _arguments in {
     "utimensat": (ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int),
     "name_to_handle_at": (ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int),
     "open_by_handle_at": (ctypes.c_int, ctypes.c_char_p, ctypes.c_int),
+    "statx": (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.c_char_p),
     "getdents64": (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t),
 }.items():
     getattr(_LIBC, _name).argtypes = _arguments
@@ -82,8 +89,26 @@ def set_times(directory_fd: int, name: bytes, atime_ns: int | None, mtime_ns: in
         _checked(_LIBC.utimensat(-1, b"/proc/self/fd/%d" % directory_fd, times, 0))
 
 
+def birth_ns(directory_fd: int, name: bytes) -> int:
+    """When the file was made; 0: the file system does not know. An empty name: the descriptor's file."""
+    buffer = ctypes.create_string_buffer(_STATX.size)
+    flags = _AT_STATX_DONT_SYNC | (_AT_SYMLINK_NOFOLLOW if name else _AT_EMPTY_PATH)
+    _checked(_LIBC.statx(directory_fd, name, flags, _STATX_BTIME, buffer), name)
+    known, seconds, nanoseconds = _STATX.unpack_from(buffer)
+    return seconds * _NS + nanoseconds if known & _STATX_BTIME else 0
+
+
 def open_beneath(root_fd: int, path: bytes, flags: int) -> int:
-    """Open a path that leaves the root nowhere and goes through no symbolic link."""
+    """Open a path that leaves the root nowhere and goes through no symbolic link; also one that is longer than the
+    kernel takes at once."""
+    if len(path) >= _PATH_BYTES:
+        at = path.rindex(b"/", 0, _PATH_BYTES)
+        above, rest = path[:at], path[at + 1 :]
+        fd = open_beneath(root_fd, above, os.O_PATH | os.O_DIRECTORY)
+        try:
+            return open_beneath(fd, rest, flags)
+        finally:
+            os.close(fd)
     how = struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS)
     arguments = (ctypes.c_long(root_fd), ctypes.c_char_p(path or b"."), ctypes.c_char_p(how), ctypes.c_size_t(len(how)))
     return _checked(_LIBC.syscall(ctypes.c_long(_OPENAT2), *arguments), path)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
+from safekit_resource_rfs.comparing import told
 from safekit_resource_rfs.desk import Progress
+from safekit_resource_rfs.handover import RUNNING
 from safekit_resource_rfs.sender import State
 from safekit_resource_rfs.serving import DataPath
 
@@ -23,6 +27,8 @@ class Teller:
     def __init__(self, path: DataPath) -> None:
         self._path = path
         self._loop = asyncio.get_running_loop()
+        self._started_s = time.time()
+        """When this program took the directory, from another perhaps."""
         self._holding_since_s = 0.0
         self._waiting: set[asyncio.Event] = set()
         self._rate = Rate()
@@ -38,6 +44,8 @@ class Teller:
         link = path.link
         return {
             "node": path.settings.node,
+            "version": RUNNING,
+            "started": self._started_s,
             "peer": path.peer_node,
             "directory": str(path.config.directory),
             "mode": path.config.mode,
@@ -46,6 +54,7 @@ class Teller:
             "connected": link is not None,
             "peer_address": link.peer_address if link else "",
             "why_not_connected": "" if link else path.blocked or path.dialer.why_not,
+            "waits": self._waits(),
             "up_to_date": durable.standing.value == "up",
             "standing": durable.standing.value,
             "epoch": durable.generation.epoch,
@@ -64,6 +73,7 @@ class Teller:
             **self._lag(),
             "resync": self._resync(),
             "verify": self._verify(),
+            "verified": self._verified(),
         }
 
     def _link(self) -> str:
@@ -73,6 +83,29 @@ class Teller:
         if self._path.blocked:
             return "refused"
         return "connected" if self._path.link else "unconnected"
+
+    def _waits(self) -> str:
+        """For what is in sync_at, in words; empty: for nothing."""
+        path, now_s = self._path, time.time()
+        if path.primary:
+            until_s = path.schedule.opening.waits_until_s if path.primary.sender.state is State.ALONE else None
+            whose, now = "the other node is not up to date", "`safekit rfs sync` does it now"
+        else:
+            until_s = path.schedule.opening.after(now_s) if path.link is None and self._is_behind() else None
+            whose, now = "this node is not up to date", "`safekit rfs sync` on the primary does it now"
+        if until_s is None:
+            return ""
+        return f"waits until {time.strftime('%F %H:%M', time.localtime(until_s))} (sync_at): {whose}; {now}"
+
+    def _is_behind(self) -> bool:
+        """As far as a secondary knows: a primary that went on alone has another generation."""
+        other, durable = self._path.other, self._path.durable
+        is_newer_there = other is not None and other.primary and other.generation.id != durable.generation.id
+        return not durable.up_to_date or is_newer_there
+
+    def _verified(self) -> dict[str, Any] | None:
+        verified = self._path.comparisons.verified
+        return asdict(verified) | {"told": told(verified)} if verified else None
 
     def _is_degraded(self) -> bool:
         if self._path.primary:
@@ -124,7 +157,8 @@ class Teller:
                 yield self.status()
                 await asyncio.sleep(PAUSE_S)
                 try:
-                    await asyncio.wait_for(event.wait(), AGAIN_S - PAUSE_S)
+                    async with asyncio.timeout(AGAIN_S - PAUSE_S):
+                        await event.wait()
                 except TimeoutError:
                     continue
         finally:

@@ -1,162 +1,53 @@
-"""The connection between the two data paths: TCP with TLS 1.3, each side pinned to the other's key.
-
-The secondary connects, the primary listens. Sockets are non-blocking and belong to the one loop of the data path;
-TLS records are made in it as well, so that no data is copied between threads."""
+"""How the two data paths find each other: the secondary connects, the primary listens, and each side is pinned to the
+other's key."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import errno
 import socket
 import ssl
-from collections import deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from safekit_resource_rfs.connection import HANDSHAKE_S, Link, secure
 from safekit_resource_rfs.keys import Identity
 from safekit_sdk import ConfigError
 
-HANDSHAKE_S: Final = 5.0
-MAX_STRANGERS: Final = 8
-"""Connections that have not proved the other node's key yet; further ones are closed at once."""
-READ_BYTES: Final = 1 << 18
-READS_PER_TURN: Final = 8
-"""Then others have their turn, above all the file system."""
-MAX_PIECE_BYTES: Final = 1 << 17
+MAX_STRANGERS: Final = 32
+"""Connections that have not proved the other node's key yet."""
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 RETRY_FIRST_S: Final = 0.1
 RETRY_LAST_S: Final = 2.0
 ESTABLISHED_BACKLOG: Final = 16
 
 
-class Link:
-    """Authenticated. `received` and `lost` are set before `start`; after `lost` nothing comes any more."""
-
-    def __init__(self, stream: ssl.SSLSocket, peer_address: str) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stream = stream
-        self._fd = stream.fileno()
-        self._view = memoryview(bytearray(READ_BYTES))
-        self._queue: deque[bytes | memoryview] = deque()
-        self._is_writing = False
-        self._is_scheduled = False
-        self._is_open = True
-        self.peer_address = peer_address
-        self.unsent_bytes = 0
-        self.sent_bytes = 0
-        self.received_bytes = 0
-        self.received: Callable[[memoryview], None] = _ignore
-        """What it is given is overwritten afterwards."""
-        self.lost: Callable[[str], None] = _ignore
-
-    def start(self) -> None:
-        self._loop.add_reader(self._fd, self._read)
-        self._loop.call_soon(self._read)  # what came with the handshake is in the TLS library, not in the socket
-
-    def send(self, *parts: bytes | memoryview) -> None:
-        """In order; what is sent in one turn of the loop goes out together. Nothing after `close`."""
-        if not self._is_open:
-            return
-        for part in parts:
-            if part:
-                self._queue.append(part)
-                self.unsent_bytes += len(part)
-        if not self._is_writing and not self._is_scheduled:
-            self._is_scheduled = True
-            self._loop.call_soon(self._flush)
-
-    def close(self) -> None:
-        """Without `lost`."""
-        if self._is_open:
-            self._is_open = False
-            self._loop.remove_reader(self._fd)
-            self._loop.remove_writer(self._fd)
-            self._queue.clear()
-            self.unsent_bytes = 0
-            self._stream.close()
-
-    def _fail(self, reason: str) -> None:
-        if self._is_open:
-            self.close()
-            self.lost(reason)
-
-    def _read(self) -> None:
-        for _ in range(READS_PER_TURN):
-            size, why = self._fill()
-            if size:
-                self.received_bytes += size
-                self.received(self._view[:size])
-            if not self._is_open:
-                return
-            if why:
-                self._fail(why)
-                return
-            if size < READ_BYTES:
-                return
-        self._loop.call_soon(self._read)
-
-    def _fill(self) -> tuple[int, str]:
-        """As many records as there are and as fit; how many bytes, and why there is no more of them ever."""
-        size = 0
-        while size < READ_BYTES:
-            try:
-                count = self._stream.recv_into(self._view[size:])
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                break
-            except OSError as error:
-                return size, f"the connection broke: {error.strerror or error}"
-            if not count:
-                return size, "the other node closed the connection"
-            size += count
-        return size, ""
-
-    def _flush(self) -> None:
-        self._is_scheduled = False
-        if not self._is_open:
-            return
-        try:
-            while self._queue:
-                self._write(self._next_piece())
-        except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
-            if not self._is_writing:
-                self._is_writing = True
-                self._loop.add_writer(self._fd, self._flush)
-            return
-        except OSError as error:
-            self._fail(f"the connection broke: {error.strerror or error}")
-            return
-        if self._is_writing:
-            self._is_writing = False
-            self._loop.remove_writer(self._fd)
-
-    def _next_piece(self) -> bytes | memoryview:
-        """Small parts are joined, so that each is not a record of its own."""
-        if len(self._queue) == 1 or len(self._queue[0]) >= MAX_PIECE_BYTES:
-            return self._queue[0]
-        joined = bytearray(self._queue.popleft())
-        while self._queue and len(joined) + len(self._queue[0]) <= MAX_PIECE_BYTES:
-            joined += self._queue.popleft()
-        self._queue.appendleft(bytes(joined))
-        return self._queue[0]
-
-    def _write(self, piece: bytes | memoryview) -> None:
-        written = self._stream.send(piece)
-        self.unsent_bytes -= written
-        self.sent_bytes += written
-        if written == len(piece):
-            self._queue.popleft()
-        else:
-            self._queue[0] = memoryview(piece)[written:]
-
-
-def _ignore(_: object) -> None:
-    """Nobody listens yet."""
-
-
 Accepted = Callable[[Link], None]
 
 
+class _Stranger:
+    """A connection that has not proved the other node's key."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.has_spoken = False
+        self.task: asyncio.Task[None] | None = None
+
+    def heard(self) -> None:
+        self.has_spoken = True
+
+    def dismiss(self) -> None:
+        if self.task:
+            self.task.cancel()
+
+
 class Listener:
-    """Listens from its making on; lets nobody in while `peer` is unknown or `wanted` says no."""
+    """Listens from its making on; lets nobody in while `peer` is unknown or `wanted` says no.
+
+    When there are too many strangers, a further one takes the place of another: of the address that has most, the
+    first that said nothing, else the first. So the other node, which speaks at once, has its place whatever others do
+    from elsewhere."""
 
     def __init__(
         self,
@@ -166,47 +57,98 @@ class Listener:
         wanted: Callable[[], bool],
         accepted: Accepted,
         timeout_s: float,
+        descriptors: Sequence[int] = (),
     ) -> None:
+        """`descriptors`: of sockets that listen already, from another program."""
         self._loop = asyncio.get_running_loop()
         self._identity = identity
         self._wanted = wanted
         self._accepted = accepted
         self._timeout_s = timeout_s
         self._context: ssl.SSLContext | None = None
-        self._greetings: set[asyncio.Task[None]] = set()
-        self._sockets = _listen(addresses, port)
+        self._strangers: list[_Stranger] = []
+        """Who came first is first."""
+        self._sockets = [socket.socket(fileno=fd) for fd in descriptors] or _listen(addresses, port)
         self.port: int = self._sockets[0].getsockname()[1]
         self.refused_count = 0
+        self._resumption: asyncio.TimerHandle | None = None
+        self._resume()
+
+    def _resume(self) -> None:
+        self._resumption = None
         for listening in self._sockets:
             self._loop.add_reader(listening.fileno(), self._accept, listening)
+
+    def _pause(self) -> None:
+        """There are no descriptors left; whoever waits would be told of again and again."""
+        for listening in self._sockets:
+            self._loop.remove_reader(listening.fileno())
+        self._resumption = self._loop.call_later(RETRY_FIRST_S, self._resume)
+
+    @property
+    def is_pausing(self) -> bool:
+        return self._resumption is not None
+
+    @property
+    def descriptors(self) -> list[int]:
+        return [listening.fileno() for listening in self._sockets]
+
+    def hold_back(self) -> None:
+        """Whoever connects waits for another program."""
+        if self._resumption:
+            self._resumption.cancel()
+        for listening in self._sockets:
+            self._loop.remove_reader(listening.fileno())
+        for stranger in self._strangers:
+            stranger.dismiss()
 
     def trust(self, peer: bytes) -> None:
         self._context = self._identity.context(peer, server=True)
 
     def close(self) -> None:
+        if self._resumption:
+            self._resumption.cancel()
         for listening in self._sockets:
             self._loop.remove_reader(listening.fileno())
             listening.close()
-        for task in self._greetings:
-            task.cancel()
+        for stranger in self._strangers:
+            stranger.dismiss()
 
     def _accept(self, listening: socket.socket) -> None:
         try:
             stream, address = listening.accept()
-        except OSError:
+        except OSError as error:
+            if error.errno in _EXHAUSTED and not self._resumption:
+                self._pause()
             return
-        if self._context is None or not self._wanted() or len(self._greetings) >= MAX_STRANGERS:
+        if self._context is None or not self._wanted():
             self.refused_count += 1
             stream.close()
             return
+        if len(self._strangers) >= MAX_STRANGERS:
+            self._displace()
         stream.setblocking(False)
-        task = self._loop.create_task(self._greet(stream, str(address[0]), self._context))
-        self._greetings.add(task)
-        task.add_done_callback(self._greetings.discard)
+        stranger = _Stranger(str(address[0]))
+        self._strangers.append(stranger)
+        stranger.task = self._loop.create_task(self._greet(stream, stranger, self._context))
+        stranger.task.add_done_callback(lambda _: self._forget(stranger))
 
-    async def _greet(self, stream: socket.socket, address: str, context: ssl.SSLContext) -> None:
+    def _displace(self) -> None:
+        counts = Counter(stranger.address for stranger in self._strangers)
+        address, _ = counts.most_common(1)[0]
+        crowd = [stranger for stranger in self._strangers if stranger.address == address]
+        displaced = next((stranger for stranger in crowd if not stranger.has_spoken), crowd[0])
+        displaced.dismiss()
+        self._forget(displaced)
+        self.refused_count += 1
+
+    def _forget(self, stranger: _Stranger) -> None:
+        if stranger in self._strangers:
+            self._strangers.remove(stranger)
+
+    async def _greet(self, stream: socket.socket, stranger: _Stranger, context: ssl.SSLContext) -> None:
         try:
-            link = await _secure(stream, context, address, self._timeout_s, server=True)
+            link = await secure(stream, context, stranger.address, self._timeout_s, stranger.heard, server=True)
         except (OSError, TimeoutError):
             self.refused_count += 1
             return
@@ -312,49 +254,9 @@ class Dialer:
         stream = socket.socket(family, kind | socket.SOCK_CLOEXEC)
         stream.setblocking(False)
         try:
-            await asyncio.wait_for(loop.sock_connect(stream, address), HANDSHAKE_S)
+            async with asyncio.timeout(HANDSHAKE_S):
+                await loop.sock_connect(stream, address)
         except BaseException:
             stream.close()
             raise
-        return await _secure(stream, context, host, self._timeout_s, server=False)
-
-
-async def _secure(
-    stream: socket.socket, context: ssl.SSLContext, address: str, timeout_s: float, *, server: bool
-) -> Link:
-    """TLS over it within HANDSHAKE_S; closed when that fails."""
-    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(timeout_s * 1000))
-    secured: ssl.SSLSocket | None = None
-    try:
-        secured = context.wrap_socket(
-            stream, server_side=server, do_handshake_on_connect=False, suppress_ragged_eofs=True
-        )
-        await asyncio.wait_for(_shake(secured), HANDSHAKE_S)
-        return Link(secured, address)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            (secured or stream).close()
-        raise
-
-
-async def _shake(stream: ssl.SSLSocket) -> None:
-    while True:
-        try:
-            return stream.do_handshake()
-        except ssl.SSLWantReadError:
-            await _ready(stream, write=False)
-        except ssl.SSLWantWriteError:
-            await _ready(stream, write=True)
-
-
-async def _ready(stream: ssl.SSLSocket, *, write: bool) -> None:
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[None] = loop.create_future()
-    fd = stream.fileno()
-    add, remove = (loop.add_writer, loop.remove_writer) if write else (loop.add_reader, loop.remove_reader)
-    add(fd, lambda: None if future.done() else future.set_result(None))
-    try:
-        await future
-    finally:
-        remove(fd)
+        return await secure(stream, context, host, self._timeout_s, lambda: None, server=False)

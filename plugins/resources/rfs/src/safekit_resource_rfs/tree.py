@@ -133,6 +133,18 @@ class Tree:
         self._inodes[node.inode] = node
         return node
 
+    def is_current(self, node: Node) -> bool:
+        """Whether a lookup of its inode finds it."""
+        return self._inodes.get(node.inode) is node
+
+    def adopt_node(self, node_id: int, inode: int, kind: int, *, is_current: bool) -> Node:
+        """One that the kernel knows from an earlier program; its names follow."""
+        node = Directory(node_id, inode) if kind == stat.S_IFDIR else Node(node_id, inode, kind)
+        self.nodes[node_id] = node
+        if is_current:
+            self._inodes[inode] = node
+        return node
+
     def attach(self, node: Node, parent: Directory, name: bytes) -> None:
         parent.children[name] = node
         if node.parent is None:

@@ -12,9 +12,9 @@ from typing import Any, Final
 from safekit_resource_rfs import compare
 from safekit_resource_rfs.changes import Entry
 from safekit_resource_rfs.compare import Local, Pages
+from safekit_resource_rfs.connection import Link
 from safekit_resource_rfs.inquiring import ANSWER_S, Inquirer, Respondent
 from safekit_resource_rfs.messages import BLOCK_BYTES, MAX_BLOCKS, Checksum, Checksummed, List, Listed
-from safekit_resource_rfs.transport import Link
 
 _LOG: Final = logging.getLogger(__name__)
 MAX_DIFFERENCES: Final = 1000
@@ -85,7 +85,8 @@ class Verification:
         self.settle()
         answer = self._ask(List(0, path, after))
         here = _listed(pages, path, after)
-        there: Listed = await asyncio.wait_for(answer, ANSWER_S)
+        async with asyncio.timeout(ANSWER_S):
+            there: Listed = await answer
         return here, there if not there.errno else None
 
     async def _compare_page(self, path: bytes, here: Listed, there: Listed, left: list[bytes]) -> tuple[bool, bytes]:
@@ -102,13 +103,13 @@ class Verification:
         self, path: bytes, name: bytes, ours: Entry | None, theirs: Entry | None, left: list[bytes]
     ) -> None:
         self.course.files_total += 1
-        what = _difference(ours, theirs)
+        what = difference(ours, theirs)
         looks = 1
         while what and looks < LOOKS:
             await asyncio.sleep(PAUSE_S)
             looks += 1
             ours, theirs = await self._look(path, name)
-            what = _difference(ours, theirs)
+            what = difference(ours, theirs)
         whole = compare.join(path, name)
         if what:
             self._note(whole, what)
@@ -125,7 +126,8 @@ class Verification:
             ours: Entry | None = self.here.entry(compare.join(path, name))
         except OSError:
             ours = None
-        there: Listed = await asyncio.wait_for(answer, ANSWER_S)
+        async with asyncio.timeout(ANSWER_S):
+            there: Listed = await answer
         return ours, next((entry for entry in there.entries if entry.name == name), None)
 
     async def _compare_data(self, path: bytes, size: int) -> None:
@@ -134,7 +136,8 @@ class Verification:
             question = Checksum(0, path, offset, min(STRETCH_BYTES, size - offset))
             answer = self._ask(question)
             ours = Respondent(self.here).answer(question)
-            theirs: Checksummed = await asyncio.wait_for(answer, ANSWER_S)
+            async with asyncio.timeout(ANSWER_S):
+                theirs: Checksummed = await answer
             if replace(ours, id=theirs.id) != theirs:
                 self._note(path, f"the data differ between {offset} and {offset + question.length}")
                 return
@@ -155,12 +158,14 @@ def _listed(pages: Pages, path: bytes, after: bytes) -> Listed | None:
     return Listed(0, 0, entries, last)
 
 
-def _difference(ours: Entry | None, theirs: Entry | None) -> str:
+def difference(ours: Entry | None, theirs: Entry | None) -> str:
     """In words; empty when there is none."""
     if ours is None or theirs is None:
         return "" if ours is theirs else "only on the primary" if ours else "only on the secondary"
     if stat.S_IFMT(ours.mode) != stat.S_IFMT(theirs.mode):
         return "another kind of file"
+    if compare.UNREADABLE in (ours.xattrs, theirs.xattrs):
+        return "extended attributes that cannot be read"
     names = ["mode", "uid", "gid", "mtime_ns", "device", "target", "xattrs"]
     if not stat.S_ISDIR(ours.mode):
         names += ["size", "links"]

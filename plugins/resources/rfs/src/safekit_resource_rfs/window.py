@@ -1,4 +1,5 @@
-"""Changes that the secondary has not confirmed: kept, to be sent again or to be found when it missed one."""
+"""Changes on their way: the primary keeps what is not confirmed, to send it again or to find it when it was missed; the
+secondary what it could not look at yet. Both are bounded, in number and in bytes."""
 
 from __future__ import annotations
 
@@ -8,8 +9,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from safekit_resource_rfs.changes import Change, Write
+from safekit_resource_rfs.changes import Change, SetXattr, Write
 from safekit_resource_rfs.fields import refuse
+from safekit_resource_rfs.messages import FromPrimary, List, Numbered
 
 CHANGE_BYTES: Final = 256
 """What a change costs besides its data."""
@@ -59,12 +61,16 @@ class Window:
         self.next_seq += 1
         return self.next_seq - 1
 
+    def go_on_at(self, next_seq: int) -> None:
+        """All before this number is done."""
+        self.next_seq, self.done_seq = next_seq, next_seq - 1
+
     def add(self, change: Change, now_s: float) -> int:
         if isinstance(change, Write) and isinstance(change.data, memoryview):
             change = Write(change.slot, change.offset, bytes(change.data))
         kept = Kept(self.number(), change, now_s)
         self._kept.append(kept)
-        self._bytes += _cost_bytes(change)
+        self._bytes += cost_bytes(change)
         return kept.seq
 
     def done(self, seq: int) -> None:
@@ -73,7 +79,7 @@ class Window:
             refuse(f"change {seq} is done, while {self.done_seq} were and {self.next_seq} is the next")
         self.done_seq = seq
         while self._kept and self._kept[0].seq <= seq:
-            self._bytes -= _cost_bytes(self._kept.popleft().change)
+            self._bytes -= cost_bytes(self._kept.popleft().change)
 
     def change(self, seq: int) -> Change:
         if not self._kept or not self._kept[0].seq <= seq <= self._kept[-1].seq:
@@ -94,5 +100,44 @@ class Window:
         self.done_seq = self.next_seq - 1
 
 
-def _cost_bytes(change: Change) -> int:
-    return CHANGE_BYTES + (len(change.data) if isinstance(change, Write) else 0)
+def cost_bytes(change: Change) -> int:
+    if isinstance(change, Write):
+        return CHANGE_BYTES + len(change.data)
+    return CHANGE_BYTES + len(change.value) if isinstance(change, SetXattr) else CHANGE_BYTES
+
+
+class Inbox:
+    """What came from the primary and was not looked at yet. It takes no more than a window, and what may come beside
+    it: questions, binds, checkpoints."""
+
+    def __init__(self, max_messages: int, max_bytes: int) -> None:
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._messages: deque[FromPrimary] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._messages)
+
+    def add(self, message: FromPrimary) -> bool:
+        """False: that is more than a primary sends."""
+        if len(self._messages) >= self._max_messages or self._bytes >= self._max_bytes:
+            return False
+        self._messages.append(message)
+        self._bytes += _message_bytes(message)
+        return True
+
+    def take(self) -> FromPrimary:
+        message = self._messages.popleft()
+        self._bytes -= _message_bytes(message)
+        return message
+
+    def clear(self) -> None:
+        self._messages.clear()
+        self._bytes = 0
+
+
+def _message_bytes(message: FromPrimary) -> int:
+    if isinstance(message, Numbered):
+        return cost_bytes(message.change)
+    return CHANGE_BYTES + (sum(map(len, message.names)) if isinstance(message, List) else 0)

@@ -9,8 +9,8 @@ from typing import Any, Final, cast
 
 from safekit_resource_rfs import messages
 from safekit_resource_rfs.changes import MAX_DATA_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES, Entry, Write
-from safekit_resource_rfs.encoding import read_change, write_change
-from safekit_resource_rfs.fields import Reader, Writer, refuse, time_of
+from safekit_resource_rfs.encoding import WRITE, is_written, read_change, write_change
+from safekit_resource_rfs.fields import Reader, Writer, is_slot, refuse, time_of
 from safekit_resource_rfs.generations import MAX_ANCESTORS, Durable, Generation
 from safekit_resource_rfs.messages import Message
 
@@ -18,7 +18,7 @@ MAX_FRAME_BYTES: Final = MAX_DATA_BYTES + (8 << 10)
 MAX_TEXT_BYTES: Final = 1000
 MAX_MARKED: Final = 4096
 """Directories of one MarksPage, files of one directory, zones of one file."""
-MAX_XATTRS: Final = 4096
+MAX_XATTRS: Final = 1 << 14
 DIGEST_BYTES: Final = 16
 _HEADER: Final = struct.Struct("<IB")
 _ENTRY: Final = struct.Struct("<IIIQqqQIQQq")
@@ -138,7 +138,7 @@ def _list_of(limit: int, read_item: Callable[[Reader], Any], write_item: Callabl
 
 _LAYOUTS: Final[dict[type, tuple[int, tuple[_Field, ...]]]] = {
     messages.PrimaryHello: (1, (_U32, _ID, _DURABLE)),
-    messages.Begin: (2, (_RESUME, _U64, _BOOL)),
+    messages.Begin: (2, (_RESUME, _U64, _BOOL, _BOOL)),
     messages.List: (4, (_U64, _PATH, _NAME, _list_of(messages.MAX_NAMES, Reader.name, Writer.blob))),
     messages.Checksum: (5, (_U64, _PATH, _OFFSET, _SUMMED)),
     messages.ListXattrs: (6, (_U64, _PATH)),
@@ -168,15 +168,24 @@ _NUMBERED: Final = 3
 _ALIVE: Final = 10
 _FIRST_OF_SECONDARY: Final = 65
 _FIELDS: Final = {kind: tuple(kind.__dataclass_fields__) for kind in cast("Any", _LAYOUTS)}
+_WRITE: Final = struct.Struct("<IBQBBIQ")
+"""A Numbered Write but for its data: length, kind, number, aside, kind of the change, slot, offset."""
+_NUMBER: Final = struct.Struct("<IBQ")
+_NUMBERS: Final[dict[int, Callable[[int], Message]]] = {
+    number: cast("Any", kind) for kind, (number, fields) in _LAYOUTS.items() if fields == (_U64,)
+}
+"""What is nothing but a number."""
 _KINDS: Final = {number: (kind, fields) for kind, (number, fields) in _LAYOUTS.items()}
 
 
 def encode(message: Message) -> tuple[bytes | memoryview, ...]:
     """Buffers, to be sent one after the other. The data of a write are not copied."""
-    write = Writer()
     if isinstance(message, messages.Numbered):
-        return _encode_numbered(write, message)
+        return _encode_numbered(message)
     number, fields = _LAYOUTS[type(message)]
+    if number in _NUMBERS:
+        return (_NUMBER.pack(_NUMBER.size - 4, number, getattr(message, _FIELDS[type(message)][0])),)
+    write = Writer()
     for name, (_, write_field) in zip(_FIELDS[type(message)], fields, strict=True):
         write_field(write, getattr(message, name))
     payload = b"".join(write.parts)
@@ -185,15 +194,18 @@ def encode(message: Message) -> tuple[bytes | memoryview, ...]:
     return (_HEADER.pack(len(payload) + 1, number) + payload,)
 
 
-def _encode_numbered(write: Writer, message: messages.Numbered) -> tuple[bytes | memoryview, ...]:
+def _encode_numbered(message: messages.Numbered) -> tuple[bytes | memoryview, ...]:
+    change = message.change
+    if isinstance(change, Write):
+        length = _WRITE.size - 4 + len(change.data)
+        head = _WRITE.pack(length, _NUMBERED, message.seq, message.aside, WRITE, change.slot, change.offset)
+        return head, change.data
+    write = Writer()
     write.u64(message.seq)
     write.u8(message.aside)
-    write_change(write, message.change)
-    head = b"".join(write.parts)
-    if isinstance(message.change, Write):
-        data = message.change.data
-        return _HEADER.pack(len(head) + len(data) + 1, _NUMBERED) + head, data
-    return (_HEADER.pack(len(head) + 1, _NUMBERED) + head,)
+    write_change(write, change)
+    payload = b"".join(write.parts)
+    return (_HEADER.pack(len(payload) + 1, _NUMBERED) + payload,)
 
 
 class Decoder:
@@ -201,29 +213,53 @@ class Decoder:
 
     def __init__(self, *, from_primary: bool) -> None:
         self._from_primary = from_primary
+        self._numbers = {kind: made for kind, made in _NUMBERS.items() if self._is_right(kind)}
         self._buffer = bytearray()
+
+    def _is_right(self, kind: int) -> bool:
+        return kind == _ALIVE or (kind < _FIRST_OF_SECONDARY) is self._from_primary
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Message]:
         """The messages that are complete now. PeerError: nothing that follows can be understood."""
-        self._buffer += data
-        found: list[Message] = []
-        at, available = 0, len(self._buffer)
-        while available - at >= _HEADER.size:
-            length, kind = _HEADER.unpack_from(self._buffer, at)
-            if not 1 <= length <= MAX_FRAME_BYTES:
-                refuse(f"a frame of {length} bytes")
-            end = at + 4 + length
-            if end > available:
-                break
-            with memoryview(self._buffer) as view:
-                payload = bytes(view[at + _HEADER.size : end])
-            found.append(self._message(kind, payload))
-            at = end
-        del self._buffer[:at]
+        if self._buffer:
+            self._buffer += data
+            found, at = self._whole(self._buffer)
+            del self._buffer[:at]
+        else:
+            found, at = self._whole(data)
+            self._buffer += memoryview(data)[at:]
         return found
 
+    def _whole(self, data: bytes | bytearray | memoryview) -> tuple[list[Message], int]:
+        """The messages that are there as a whole, and where they end."""
+        found: list[Message] = []
+        at, available = 0, len(data)
+        with memoryview(data) as view:
+            while available - at >= _HEADER.size:
+                length, kind = _HEADER.unpack_from(view, at)
+                if not 1 <= length <= MAX_FRAME_BYTES:
+                    refuse(f"a frame of {length} bytes")
+                end = at + 4 + length
+                if end > available:
+                    break
+                found.append(self._read(kind, view, at, end))
+                at = end
+        return found, at
+
+    def _read(self, kind: int, view: memoryview, at: int, end: int) -> Message:
+        """What comes most in one go, where nothing is wrong with it; what it does not understand, and all else, field
+        by field."""
+        if kind in self._numbers and end - at == _NUMBER.size:
+            return self._numbers[kind](_NUMBER.unpack_from(view, at)[2])
+        if kind == _NUMBERED and self._from_primary and end - at > _WRITE.size:
+            _, _, seq, aside, change, slot, offset = _WRITE.unpack_from(view, at)
+            count = end - at - _WRITE.size
+            if change == WRITE and aside < 2 and is_slot(slot) and is_written(offset, count):
+                return messages.Numbered(seq, Write(slot, offset, bytes(view[at + _WRITE.size : end])), aside == 1)
+        return self._message(kind, bytes(view[at + _HEADER.size : end]))
+
     def _message(self, kind: int, payload: bytes) -> Message:
-        if kind != _ALIVE and (kind < _FIRST_OF_SECONDARY) is not self._from_primary:
+        if not self._is_right(kind):
             refuse(f"a message of kind {kind} from the wrong side")
         read = Reader(payload)
         if kind == _NUMBERED:

@@ -10,11 +10,11 @@ from typing import Any
 
 from safekit_resource_rfs import changes
 from safekit_resource_rfs.changes import Change
-from safekit_resource_rfs.marks import GONE, LOST, WHOLE, ZONE_BYTES, Place
+from safekit_resource_rfs.marks import ATTRIBUTES, GONE, LOST, WHOLE, ZONE_BYTES, Place
 from safekit_resource_rfs.messages import BLOCK_BYTES
 from safekit_resource_rfs.sender import Gate, Sender
 
-from .files_model import ROOT
+from .files_model import CAPABILITY, ROOT
 from .history_model import History, Promise
 from .machine_model import Process
 
@@ -22,6 +22,8 @@ OFFSETS = (0, BLOCK_BYTES, 3 * BLOCK_BYTES, ZONE_BYTES, 2 * ZONE_BYTES + BLOCK_B
 NAMES = (b"a", b"b", b"c", b"d")
 SLOTS = 4
 MAX_WAITING = 30
+Deed = Callable[[], None]
+Marking = Callable[[], Iterable[Place]]
 
 
 class Application:
@@ -141,22 +143,19 @@ class Application:
 
         self._try(path, make, exists=False)
 
-    def _try(
-        self,
-        path: bytes,
-        action: Callable[[], None],
-        more: Callable[[], Iterable[Place]] = tuple,
-        *,
-        exists: bool,
-    ) -> None:
+    def _try(self, path: bytes, action: Deed, more: Marking = tuple, *, exists: bool, of_file: bool = False) -> None:
         """As a kernel does: it is looked for first."""
 
         def places() -> Iterable[Place]:
             if self._exists(path) is not exists:
                 raise OSError(errno.EEXIST, "came or went meanwhile")
-            return (Place(self._directory(path)), *more())
+            return (Place(self._directory(path), *(self._number_of_file(path) if of_file else ())), *more())
 
         self.do(places, action)
+
+    def _number_of_file(self, path: bytes) -> tuple[int, ...]:
+        number = self.files.find(path)
+        return () if self.files.inodes[number].is_directory else (number, ATTRIBUTES)
 
     def _exists(self, path: bytes) -> bool:
         try:
@@ -166,11 +165,10 @@ class Application:
         return True
 
     def _take_slot(self) -> int:
+        """Whatever file has it is not told that it loses it."""
         slot = self._next_slot
         self._next_slot = slot % SLOTS + 1
-        if slot in self._slots:
-            self.quietly(changes.Unbind(slot))
-            del self._slots[slot]
+        self._slots.pop(slot, None)
         return slot
 
     def _slot(self, number: int, path: bytes) -> int:
@@ -343,31 +341,38 @@ class Application:
         path = self._some(files=True, directories=True)
         if path:
             mode = self.random.choice((0o600, 0o755, 0o640))
-            self._try(path, lambda: self.execute(changes.SetAttributes(path, mode)), exists=True)
+            gid = 7 if mode == 0o640 else None
+            self._try(path, lambda: self.execute(changes.SetAttributes(path, mode, gid=gid)), exists=True, of_file=True)
 
     def _xattr(self) -> None:
         path = self._some(files=True, directories=True)
-        name = self.random.choice((b"user.x", b"user.y"))
+        name = self.random.choice((b"user.x", CAPABILITY))
         if path and self.random.random() < 0.7:
             value = b"%d" % self.random.randrange(100)
-            self._try(path, lambda: self.execute(changes.SetXattr(path, name, value)), exists=True)
+            self._try(path, lambda: self.execute(changes.SetXattr(path, name, value)), exists=True, of_file=True)
         elif path and name in self.files.xattrs(path):
-            self._try(path, lambda: self.execute(changes.RemoveXattr(path, name)), exists=True)
+            self._try(path, lambda: self.execute(changes.RemoveXattr(path, name)), exists=True, of_file=True)
 
     def _sync(self) -> None:
+        if self.sender.is_broken:
+            return
         path = self._some(files=True)
         number = self.files.find(path)
         self._sync_file(number, self._slot(number, path))
 
     def _sync_file(self, number: int, slot: int) -> None:
         at = len(self.history.prints)
-        pages = {at: int.from_bytes(page, "big") for at, page in self.files.pages.get(number, {}).items()}
+        pages = {
+            at: int.from_bytes(page, "big")
+            for at, page in self.files.pages.get(number, {}).items()
+            if not self.files.is_lost(number, at)
+        }
         promise = Promise(at, self.files.inodes[number].uid, pages)
         left = {"here", "there"}
 
         def done(side: str) -> None:
             left.discard(side)
-            if not left and not self.is_over:
+            if not left and not self.is_over and not self.sender.is_broken:
                 self._acknowledged(at)
                 self.history.promises.append(promise)
 
@@ -376,6 +381,8 @@ class Application:
         self.sender.synced(change, lambda: done("there"))
 
     def _sync_directory(self) -> None:
+        if self.sender.is_broken:
+            return
         path = self._some(directories=True)
         at = len(self.history.prints)
         self.sender.synced(changes.SyncDirectory(path), lambda: self._acknowledged(at))

@@ -22,9 +22,9 @@ from safekit_sdk.testing import RecordingContext, a_context
 PATIENCE_S = 12.0
 
 
-async def until(condition: Callable[[], Any], what: str = "", patience_s: float = PATIENCE_S) -> None:
+async def until(condition: Callable[[], Any], what: str = "", patience_s: float | None = None) -> None:
     """Wait until it is so; what it returns may be awaitable."""
-    end_s = asyncio.get_running_loop().time() + patience_s
+    end_s = asyncio.get_running_loop().time() + (patience_s or PATIENCE_S)
     while True:
         found = condition()
         if asyncio.iscoroutine(found):
@@ -54,7 +54,7 @@ class Node:
 
     @property
     def pids(self) -> frozenset[int]:
-        return Family.of(self.context, "rfs.data").pids()
+        return Family.of(self.context, f"rfs.{self.config.name}").pids()
 
     async def start(self) -> None:
         await self.resource().start()
@@ -146,3 +146,12 @@ async def mirrored(one: Node, two: Node, epoch: int = 1) -> None:
     await one.pair(epoch)
     await two.becomes(up_to_date=True, epoch=epoch)
     await one.becomes(link="paired")
+
+
+async def compared(node: Node) -> list[str]:
+    """What a comparison finds, on the primary."""
+    await node.do("verify")
+    await until(lambda: node.is_(verify=None))
+    answer = await node.do("diff")
+    assert (answer["failure"], answer["is_over"]) == ("", True)
+    return [f"{one['path']}: {one['what']}" for one in answer["differences"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import random
@@ -12,7 +13,7 @@ from safekit_resource_rfs.syscalls import fallocate
 
 LIMIT_BYTES = 300_000
 PAGE_BYTES = 4096
-KEEP, PUNCH, ZERO = 1, 2, 16
+KEEP, PUNCH, COLLAPSE, ZERO, INSERT = 1, 2, 8, 16, 32
 
 
 class Exerciser:
@@ -25,6 +26,7 @@ class Exerciser:
         self._steps = (
             *[self._write, self._append, self._truncate, self._punch, self._zero, self._allocate, self._map_write],
             *[self._write_direct, self._read, self._map_read, self._read_direct, self._sync, self._reopen],
+            *[self._allocate_behind, self._copy, self._shift, self._seek],
         )
 
     def __enter__(self) -> Self:
@@ -38,6 +40,10 @@ class Exerciser:
         self._random.choice(self._steps)()
         assert os.fstat(self._fd).st_size == len(self.expected)
 
+    def check(self) -> None:
+        """All of it, as the next program sees it."""
+        assert self._path.read_bytes() == self.expected
+
     def _range(self) -> tuple[int, int]:
         offset = self._random.randrange(LIMIT_BYTES)
         return offset, self._random.randrange(1, min(70_000, LIMIT_BYTES - offset + 1))
@@ -47,7 +53,7 @@ class Exerciser:
         return offset // PAGE_BYTES * PAGE_BYTES, (length // PAGE_BYTES + 1) * PAGE_BYTES
 
     def _put(self, offset: int, data: bytes) -> None:
-        if len(self.expected) < offset + len(data):
+        if data and len(self.expected) < offset + len(data):
             self.expected.extend(bytes(offset + len(data) - len(self.expected)))
         self.expected[offset : offset + len(data)] = data
 
@@ -77,13 +83,59 @@ class Exerciser:
 
     def _zero(self) -> None:
         offset, length = self._range()
-        fallocate(self._fd, ZERO, offset, length)
-        self._put(offset, bytes(length))
+        if self._random.random() < 0.5:
+            fallocate(self._fd, ZERO, offset, length)
+            self._put(offset, bytes(length))
+        else:
+            fallocate(self._fd, ZERO | KEEP, offset, length)
+            self._put(offset, bytes(max(0, min(length, len(self.expected) - offset))))
 
     def _allocate(self) -> None:
         offset, length = self._range()
         fallocate(self._fd, 0, offset, length)
         self.expected.extend(bytes(max(0, offset + length - len(self.expected))))
+
+    def _allocate_behind(self) -> None:
+        offset, length = self._range()
+        fallocate(self._fd, KEEP, offset, length)
+
+    def _shift(self) -> None:
+        """Out of the middle or into it: as far as the file system does that."""
+        offset, length = self._page_range()
+        mode = self._random.choice((COLLAPSE, INSERT))
+        if offset + length >= len(self.expected):
+            return
+        try:
+            fallocate(self._fd, mode, offset, length)
+        except OSError as error:
+            assert error.errno == errno.EOPNOTSUPP
+        else:
+            self.expected[offset : offset + (length if mode == COLLAPSE else 0)] = bytes(
+                length if mode == INSERT else 0
+            )
+            os.ftruncate(self._fd, min(len(self.expected), LIMIT_BYTES))
+            del self.expected[LIMIT_BYTES:]
+
+    def _copy(self) -> None:
+        offset, length = self._range()
+        target = self._random.randrange(LIMIT_BYTES)
+        if abs(target - offset) < length:
+            return
+        count = os.copy_file_range(self._fd, self._fd, length, offset, target)
+        assert count > 0 or offset >= len(self.expected)
+        self._put(target, self.expected[offset : offset + count])
+
+    def _seek(self) -> None:
+        """What is said to be a hole is one."""
+        offset, _ = self._range()
+        if offset >= len(self.expected):
+            return
+        try:
+            start = os.lseek(self._fd, offset, os.SEEK_DATA)
+        except OSError as error:
+            assert error.errno == errno.ENXIO
+            start = len(self.expected)
+        assert not any(self.expected[offset:start])
 
     def _map_write(self) -> None:
         if self.expected:

@@ -91,9 +91,42 @@ class Faults:
         self.cluster.network_is_up = True
 
 
-def run_seed(seed: int, variant: Variant = SHIPPED) -> Cluster:
-    """BrokenPromiseError, with the history, when something did not hold."""
+class Refusals:
+    """Disks of secondaries that are full for a while. With a chance of its own, so that histories without it stay."""
+
+    def __init__(self, cluster: Cluster, seed: int) -> None:
+        self.cluster = cluster
+        self.random = Random(seed + 1_000_003)
+
+    def go_on(self) -> None:
+        for machine in self.cluster.machines:
+            is_full = not self.cluster.faults_end and self.random.random() < 0.4
+            machine.refuses = (lambda: self.random.random() < 0.3) if is_full else None
+        self.cluster.later(self.random.choice((0.02, 0.1, 0.3)), self.go_on)
+
+
+class FailingSyncs:
+    """Disks that refuse some of the data at times. With a chance of its own."""
+
+    def __init__(self, cluster: Cluster, seed: int) -> None:
+        self.cluster = cluster
+        self.random = Random(seed + 2_000_003)
+
+    def go_on(self) -> None:
+        for machine in self.cluster.machines:
+            fails = not self.cluster.faults_end and self.random.random() < 0.3
+            machine.refuses_syncs = (lambda: self.random.random() < 0.4) if fails else lambda: False
+        self.cluster.later(self.random.choice((0.02, 0.1, 0.3)), self.go_on)
+
+
+def run_seed(seed: int, variant: Variant = SHIPPED, *, refuses: bool = False, fails_to_sync: bool = False) -> Cluster:
+    """BrokenPromiseError, with the history, when something did not hold. `refuses`: disks of what has to be durable are
+    full at times. `fails_to_sync`: disks of the data fail."""
     cluster = Cluster(seed, variant)
+    if fails_to_sync:
+        FailingSyncs(cluster, seed).go_on()
+    if refuses:
+        Refusals(cluster, seed).go_on()
     try:
         cluster.begin()
         cluster.run(cluster.random.choice((0.05, 0.4)))

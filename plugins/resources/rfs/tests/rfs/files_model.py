@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -17,6 +17,7 @@ from .tree_model import ROOT, Inode, Tree, fail
 
 __all__ = ["ROOT", "Files", "fail"]
 
+CAPABILITY = b"security.capability"
 _DIRECTORY = stat.S_IFDIR
 
 
@@ -32,6 +33,8 @@ class Files(Tree):
         """What names and attributes may be after a power loss."""
         self._pending: dict[tuple[int, int], list[tuple[int, bytes | None]]] = {}
         """What each page may hold after a power loss."""
+        self._lost: dict[tuple[int, int], bytes | None] = {}
+        """What the disk has of pages that it refused: clean in the cache, and no later sync speaks of them."""
         self._slots: dict[int, int] = {}
         self.aside: list[tuple[bytes, Any]] = []
         self._asided: set[bytes] = set()
@@ -55,15 +58,11 @@ class Files(Tree):
                 del self._pending[key]
 
     def lose_power(self, random: Random) -> None:
+        self._drop(self._lost)
         chosen = random.randrange(len(self._snapshots))
         self.inodes = dict(self._snapshots[chosen][1])
         for (inode, offset), values in self._pending.items():
-            value = random.choice(values)[1]
-            pages = self.pages.setdefault(inode, {})
-            if value is None:
-                pages.pop(offset, None)
-            else:
-                pages[offset] = value
+            self._show(inode, offset, random.choice(values)[1])
         for inode, pages in self.pages.items():
             size = self.inodes[inode].size if inode in self.inodes else 0
             for offset in [offset for offset in pages if offset >= size]:
@@ -71,6 +70,37 @@ class Files(Tree):
         self._pending.clear()
         self._snapshots = [(self._seq, dict(self.inodes))]
         self._slots.clear()
+
+    def refuse(self, position: int, random: Random, inode: int | None = None) -> None:
+        """A sync up to this position fails: some of the data are lost, as the cache alone has them."""
+        for key, values in tuple(self._pending.items()):
+            is_meant = (inode is None or key[0] == inode) and values[1][0] <= position
+            held = [value for _, value in values]
+            if is_meant and held[-1] is not None and random.random() < 0.7:
+                cut = max((at for at, value in enumerate(held) if value is None), default=0)
+                self._lost[key] = random.choice(held[cut:-1])
+                del self._pending[key]
+
+    def drop_cached(self, path: bytes) -> bool:
+        """Whether that changed anything."""
+        number = self.find(path)
+        return self._drop([key for key in self._lost if key[0] == number])
+
+    def _drop(self, keys: Iterable[tuple[int, int]]) -> bool:
+        dropped = list(keys)
+        for key in dropped:
+            self._show(*key, self._lost.pop(key))
+        return bool(dropped)
+
+    def _show(self, inode: int, offset: int, value: bytes | None) -> None:
+        pages = self.pages.setdefault(inode, {})
+        if value is None:
+            pages.pop(offset, None)
+        else:
+            pages[offset] = value
+
+    def is_lost(self, inode: int, offset: int) -> bool:
+        return (inode, offset) in self._lost
 
     def is_stable(self, uid: int, pages: Mapping[int, int]) -> bool:
         """Whether the file would be there after a power loss, with pages of these versions or newer."""
@@ -80,7 +110,7 @@ class Files(Tree):
 
     def _has_versions(self, number: int, pages: Mapping[int, int]) -> bool:
         for offset, version in pages.items():
-            now = self.pages.get(number, {}).get(offset)
+            now = self._lost.get((number, offset), self.pages.get(number, {}).get(offset))
             values = [value for _, value in self._pending.get((number, offset), [(0, now)])]
             if any(value is None or int.from_bytes(value, "big") < version for value in values):
                 return False
@@ -92,13 +122,10 @@ class Files(Tree):
 
     def _put_page(self, inode: int, offset: int, value: bytes | None) -> None:
         pages = self.pages.setdefault(inode, {})
-        before = pages.get(offset)
+        before = self._lost.pop((inode, offset), pages.get(offset))
         self._seq += 1
         self._pending.setdefault((inode, offset), [(0, before)]).append((self._seq, value))
-        if value is None:
-            pages.pop(offset, None)
-        else:
-            pages[offset] = value
+        self._show(inode, offset, value)
 
     def _parent(self, path: bytes) -> tuple[int, bytes]:
         directory, _, name = path.rpartition(b"/")
@@ -147,6 +174,7 @@ class Files(Tree):
         return self._slots[slot]
 
     def _bind(self, change: changes.Bind) -> None:
+        self._slots.pop(change.slot, None)
         number = self.find(change.path)
         if not self.inodes[number].is_file:
             raise fail(errno.EISDIR)
@@ -160,14 +188,14 @@ class Files(Tree):
         inode = self.inodes[number]
         size = max(inode.size, change.offset + len(change.data))
         self._put_page(number, change.offset, bytes(change.data))
-        self.inodes[number] = replace(inode, size=size, mtime_ns=self._clock_ns())
+        self.inodes[number] = replace(self._killed(number), size=size, mtime_ns=self._clock_ns())
         self._changed()
 
     def _resize(self, change: changes.Resize) -> None:
         number = self._file(change.slot)
         for offset in [offset for offset in self.pages.get(number, {}) if offset >= change.size]:
             self._put_page(number, offset, None)
-        self.inodes[number] = replace(self.inodes[number], size=change.size, mtime_ns=self._clock_ns())
+        self.inodes[number] = replace(self._killed(number), size=change.size, mtime_ns=self._clock_ns())
         self._changed()
 
     def _allocate(self, change: changes.Allocate) -> None:
@@ -175,10 +203,17 @@ class Files(Tree):
         end = change.offset + change.length
         for offset in [offset for offset in self.pages.get(number, {}) if change.offset <= offset < end]:
             self._put_page(number, offset, None)
-        self.inodes[number] = replace(self.inodes[number], mtime_ns=self._clock_ns())
+        self.inodes[number] = replace(self._killed(number), mtime_ns=self._clock_ns())
         self._changed()
 
+    def _killed(self, number: int) -> Inode:
+        """Without what a file's new data or owner take from it."""
+        inode = self.inodes[number]
+        kept = tuple(pair for pair in inode.xattrs if pair[0] != CAPABILITY)
+        return replace(inode, xattrs=kept) if inode.is_file else inode
+
     def _makefile(self, change: changes.MakeFile) -> None:
+        self._slots.pop(change.slot, None)
         self._slots[change.slot] = self._make(change.path, self._new(stat.S_IFREG | change.mode, change))
 
     def _makedirectory(self, change: changes.MakeDirectory) -> None:
@@ -240,7 +275,7 @@ class Files(Tree):
 
     def _setattributes(self, change: changes.SetAttributes) -> None:
         number = self.find(change.path)
-        inode = self.inodes[number]
+        inode = self.inodes[number] if change.uid is None and change.gid is None else self._killed(number)
         if stat.S_ISLNK(inode.mode) and change.mode is not None:
             raise fail(errno.EOPNOTSUPP)
         mode = inode.mode if change.mode is None else stat.S_IFMT(inode.mode) | change.mode
@@ -265,10 +300,10 @@ class Files(Tree):
         self.inodes[number] = replace(self.inodes[number], xattrs=tuple(sorted(values.items())))
         self._changed()
 
-    def sync(self, change: Sync | SyncDirectory) -> Callable[[], None]:
+    def sync(self, change: Sync | SyncDirectory) -> tuple[int, int]:
+        """The position and the inode, for `commit`."""
         inode = self._file(change.slot) if isinstance(change, Sync) else self.find(change.path)
-        position = self._seq
-        return lambda: self.commit(position, inode)
+        return self._seq, inode
 
     # kept aside
 

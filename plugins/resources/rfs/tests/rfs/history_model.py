@@ -42,17 +42,21 @@ class History:
     def check_exact(self, files: Files, who: str) -> int:
         """A node that lost no memory has a prefix with everything acknowledged; its length."""
         found = files.fingerprint()
-        for prints in self.others:
-            if found in prints[self.acknowledged - 1 :]:
-                self.prints = list(prints)
-        for length in range(len(self.prints), self.acknowledged - 1, -1):
-            if length and self.prints[length - 1] == found:
-                return length
+        for prints in (self.prints, *self.others):
+            for length in range(len(prints), self.acknowledged - 1, -1):
+                if length and prints[length - 1] == found:
+                    self._go_on_with(prints)
+                    return length
         least = self.prints[self.acknowledged - 1]
         differ = f"{sorted(set(least) - set(found))[:3]} is {sorted(set(found) - set(least))[:3]}"
         raise BrokenPromiseError(
             f"{who} lacks what was acknowledged: {self.acknowledged} of {len(self.prints)} changes: {differ}"
         )
+
+    def _go_on_with(self, prints: list[Any]) -> None:
+        if prints is not self.prints:
+            self.others = [*self.others, self.prints]
+            self.prints = list(prints)
 
     def check_synced(self, files: Files, who: str) -> None:
         by_id = {files.inodes[number].uid: number for _, number in files.walk() if files.inodes[number].is_file}

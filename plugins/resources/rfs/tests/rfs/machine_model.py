@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 from typing import Any, Protocol
 
 from safekit_resource_rfs import effects
 from safekit_resource_rfs.changes import Sync
-from safekit_resource_rfs.compare import Pages, digests, join, resolve
+from safekit_resource_rfs.compare import Pages, join, resolve
 from safekit_resource_rfs.generations import Durable
 from safekit_resource_rfs.marks import Mark, MarkedDirectory, Marks
 from safekit_resource_rfs.messages import Marked
@@ -31,6 +33,8 @@ class World(Protocol):
     def note(self, text: str) -> None: ...
 
     def sent(self, message: Any) -> None: ...
+
+    def dropped(self, process: Process, path: bytes) -> None: ...
 
     def reported(self, process: Process, report: effects.Report) -> None: ...
 
@@ -63,6 +67,21 @@ class Machine:
         """Since it last had everything."""
         self.writes: deque[tuple[Process, Callable[[], None], Callable[[], None]]] = deque()
         """On their way to the disk, in order: what becomes durable, and who is told."""
+        self.refuses: Callable[[], bool] | None = None
+        """The disk of what has to be durable is full: says of a write that it refuses whether it happened yet."""
+
+        self.refuses_syncs: Callable[[], bool] = lambda: False
+        """The disk of the data does."""
+
+    def sync(self, position: int, inode: int | None = None) -> int:
+        """The errno."""
+        if not self.refuses_syncs():
+            self.files.commit(position, inode)
+            return 0
+        self.world.note(f"{self.name}: a sync fails")
+        self.files.refuse(position, self.world.random, inode)
+        self.lost_memory = True
+        return errno.EIO
 
     def clock_ns(self) -> int:
         return int((START_S + self.world.now_s + self.skew_s) * 1e9)
@@ -80,7 +99,13 @@ class Machine:
         if boot != self.boot or not self.writes:
             return
         process, happen, tell = self.writes.popleft()
-        happen()
+        core = process.core
+        if self.refuses is None or not isinstance(core, Receiver):
+            happen()
+        else:
+            if self.refuses():
+                happen()
+            tell = partial(core.store_failed, "full")
         if self.writes:
             self._next_write()
         if process.is_alive:
@@ -190,8 +215,7 @@ class Process:
         position = self.files.position
 
         def synced() -> None:
-            self.files.commit(position)
-            self.core.synced_all(effect.number, 0)
+            self.core.synced_all(effect.number, self.machine.sync(position))
 
         self._soon(synced, (0.0005, 0.005, 0.08))
 
@@ -208,14 +232,13 @@ class Process:
         core = self.core
         assert isinstance(core, Receiver)
         try:
-            finish = self.files.sync(effect.change)
+            what = self.files.sync(effect.change)
         except OSError as error:
-            core.synced(effect.seq, error.errno or 5)
+            core.synced(effect.number, error.errno or 5)
             return
 
         def synced() -> None:
-            finish()
-            core.synced(effect.seq, 0)
+            core.synced(effect.number, self.machine.sync(*what))
 
         self._soon(synced)
 
@@ -264,7 +287,9 @@ class Process:
 
     def _checksumhere(self, effect: effects.ChecksumHere) -> None:
         def sums() -> Any:
-            return digests(self.files, effect.path, effect.offset, effect.length)
+            if self.core.distrusts_cache and self.files.drop_cached(effect.path):
+                self.machine.world.dropped(self, effect.path)
+            return self.files.checksums(effect.path, effect.offset, effect.length)
 
         self._answer("checksummed", effect.id, sums, at_once=False)
 
@@ -293,11 +318,14 @@ class Process:
 
     def sync_locally(self, change: Sync, then: Callable[[], None]) -> None:
         """A primary's own disk."""
-        finish = self.files.sync(change)
+        what = self.files.sync(change)
 
         def synced() -> None:
-            finish()
-            then()
+            error = self.machine.sync(*what)
+            if error:
+                self.core.disk_failed(error)  # type: ignore[union-attr]
+            else:
+                then()
 
         self._soon(synced)
 

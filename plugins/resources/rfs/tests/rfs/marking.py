@@ -14,13 +14,16 @@ from safekit_resource_rfs.changes import (
     MakeFile,
     MakeLink,
     Remove,
+    RemoveXattr,
     Rename,
     Resize,
+    SetAttributes,
+    SetXattr,
     Unbind,
     Write,
 )
 from safekit_resource_rfs.exclusion import NOTHING
-from safekit_resource_rfs.marks import GONE, LOST, WHOLE, ZONE_BYTES, Place
+from safekit_resource_rfs.marks import ATTRIBUTES, GONE, LOST, WHOLE, ZONE_BYTES, Place
 from safekit_resource_rfs.survey import Survey
 from safekit_resource_rfs.syscalls import RENAME_EXCHANGE
 
@@ -84,6 +87,10 @@ class Marking:
             yield from self._required_of_name(change.new, change.old)
             if change.flags & RENAME_EXCHANGE:
                 yield from self._required_of_name(change.old, change.new)
+        elif isinstance(change, (SetAttributes, SetXattr, RemoveXattr)):
+            inode = os.stat(change.path or b".", dir_fd=self._root_fd, follow_symlinks=False).st_ino
+            parent = self._parent(change.path)
+            yield {parent, Place(parent.directory, inode, ATTRIBUTES)}
         elif not isinstance(change, (Bind, Unbind)):
             yield {self._parent(getattr(change, "path", b""))}
             if isinstance(change, MakeLink):

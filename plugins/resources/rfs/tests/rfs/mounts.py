@@ -48,10 +48,10 @@ class Served:
         self.process.stdin.flush()
         return self._answer()
 
-    def differences(self) -> list[str]:
+    def differences(self, *, holes: bool = True) -> list[str]:
         """Between the real directory and the replica, after what is still due; and what the replica refused."""
         errors: list[str] = self.tell("flush")
-        return errors + compare(self.real, self.second)
+        return errors + compare(self.real, self.second, holes=holes)
 
     def end(self) -> None:
         assert self.process.stdin and self.process.stdout
@@ -84,8 +84,8 @@ def detach(directory: Path) -> None:
         subprocess.run(["umount", "--lazy", str(directory)], check=True)
 
 
-def compare(one: Path, two: Path) -> list[str]:
-    here, there = describe(one), describe(two)
+def compare(one: Path, two: Path, *, holes: bool = True) -> list[str]:
+    here, there = describe(one, holes=holes), describe(two, holes=holes)
     return [
         f"{os.fsdecode(path)!r}: {here.get(path)} and {there.get(path)}"
         for path in sorted(here.keys() | there.keys())
@@ -93,10 +93,10 @@ def compare(one: Path, two: Path) -> list[str]:
     ]
 
 
-def describe(root: Path) -> dict[bytes, tuple[Any, ...]]:
+def describe(root: Path, *, holes: bool = True) -> dict[bytes, tuple[Any, ...]]:
     """Everything by path: attributes, content, holes, extended attributes, links."""
     top = os.fsencode(root)
-    found: dict[bytes, tuple[Any, ...]] = {b"": about(top + b"/", {}, b"")}
+    found: dict[bytes, tuple[Any, ...]] = {b"": about(top + b"/", {}, b"", holes=holes)}
     groups: dict[int, bytes] = {}
     for folder, directories, files in os.walk(top):
         if folder == top and b".safekit-rfs" in directories:
@@ -104,17 +104,17 @@ def describe(root: Path) -> dict[bytes, tuple[Any, ...]]:
         directories.sort()
         for name in sorted(directories + files):
             path = folder + b"/" + name
-            found[path[len(top) + 1 :]] = about(path, groups, path[len(top) + 1 :])
+            found[path[len(top) + 1 :]] = about(path, groups, path[len(top) + 1 :], holes=holes)
     return found
 
 
-def about(path: bytes, groups: dict[int, bytes], relative: bytes) -> tuple[Any, ...]:
+def about(path: bytes, groups: dict[int, bytes], relative: bytes, *, holes: bool) -> tuple[Any, ...]:
     status = os.lstat(path)
     is_linked = status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode)
     group = groups.setdefault(status.st_ino, relative) if is_linked else b""
     content: Any = None
     if stat.S_ISREG(status.st_mode):
-        content = (status.st_size, *content_of(path))
+        content = (status.st_size, *content_of(path)[: 2 if holes else 1])
     elif stat.S_ISLNK(status.st_mode):
         content = Path(os.fsdecode(path)).readlink()
     keys = sorted(os.listxattr(path, follow_symlinks=False))

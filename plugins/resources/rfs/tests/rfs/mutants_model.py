@@ -104,6 +104,24 @@ class KeepsNothing(Sender):
         super()._begin(resume, False)
 
 
+class TrustsThePrimary(Receiver):
+    """Keeps aside what the primary says, and nothing else."""
+
+    def _begin(self, begin: Begin) -> None:
+        super()._begin(begin)
+        self._insists = False
+
+
+class ConfirmsUnsaved(Receiver):
+    """Takes what its disk refused for written."""
+
+    def store_failed(self, text: str) -> None:
+        if self._state._writing is not None:
+            self.stored(self._state._writing[0])
+        if self._log._writing is not None:
+            self.marks_stored(self._log._writing[0])
+
+
 class ForgetsMisses(Sender):
     """Does not look again at what the secondary could not apply."""
 
@@ -151,6 +169,19 @@ class StaysUp(Receiver):
         self._is_behind(begin, self._turn)
 
 
+class TrustsItsCache(Receiver):
+    """Compares what the cache has, whatever the disk refused."""
+
+    distrusts_cache = False
+
+
+class IgnoresItsDisk(Sender):
+    """Goes on as if what its own disk refused would still get there."""
+
+    def disk_failed(self, errno: int) -> None:
+        pass
+
+
 VARIANTS = (
     Variant("marks late", sender=MarksLate),
     Variant("answers while holding", sender=AnswersWhileHolding),
@@ -160,7 +191,7 @@ VARIANTS = (
     Variant("stands alone unsaved", sender=StandsAloneUnsaved),
     Variant("pairs unsaved", sender=PairsUnsaved),
     Variant("syncs alone", sender=SyncsAlone),
-    Variant("keeps nothing aside", sender=KeepsNothing),
+    Variant("keeps nothing aside", sender=KeepsNothing, receiver=TrustsThePrimary),
     Variant("forgets misses", sender=ForgetsMisses),
     Variant("pairs unsynced", receiver=PairsUnsynced),
     Variant("pairs unsaved there", receiver=PairsUnsavedThere),

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import mmap
 import os
 import random
 import stat
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-NAMES = ("a", "b", "c", "d e", "ü", "f" * 200)
+from safekit_resource_rfs.syscalls import fallocate, rename
+
+NAMES = ("a", "b", "c", "d e", "ü", "f" * 255, os.fsdecode(b"\xff\n\xfe"))
 KEYS = ("user.one", "user.two", "trusted.three")
 PUNCH, KEEP, ZERO = 2, 1, 16
-LIBC_BLOCK = 4096
+PAGE_BYTES = 4096
 
 
 class Machine:
@@ -37,7 +42,8 @@ class Machine:
                 self._allocate_open,
                 self._stat_open,
             ],
-            *[self._close_file, self._read_open, self._change_open],
+            *[self._close_file, self._read_open, self._change_open, self._append, self._map_open, self._copy_open],
+            *[self._write_direct, self._lock_open, self._list_slowly, self._set_acl, self._socket],
             *[self._rename] * 3,
             *[self._exchange, self._link, self._link, self._symlink, self._fifo, self._truncate],
             *[self._remove] * 2,
@@ -133,8 +139,6 @@ class Machine:
     def _allocate_open(self) -> tuple[str, Callable[[Path, int], Any]]:
         mode = self._random.choice((0, KEEP, PUNCH | KEEP, ZERO, ZERO | KEEP))
         offset, length = self._offset(), self._random.choice((1, 5000, 100_000))
-        from safekit_resource_rfs.syscalls import fallocate
-
         return self._on_open(f"fallocate {mode} {offset} {length}", lambda fd: fallocate(fd, mode, offset, length))
 
     def _stat_open(self) -> tuple[str, Callable[[Path, int], Any]]:
@@ -148,6 +152,90 @@ class Machine:
         mode = self._random.choice((0o600, 0o640))
         return self._on_open("chmod", lambda fd: os.fchmod(fd, mode))
 
+    def _append(self) -> tuple[str, Callable[[Path, int], Any]]:
+        path, data = self._path(), self._data()
+
+        def act(root: Path, _: int) -> tuple[int, int]:
+            fd = os.open(root / path, os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | os.O_NOFOLLOW)
+            try:
+                return os.write(fd, data), os.fstat(fd).st_size if stat.S_ISREG(os.fstat(fd).st_mode) else 0
+            finally:
+                os.close(fd)
+
+        return f"append {path} {len(data)}", act
+
+    def _map_open(self) -> tuple[str, Callable[[Path, int], Any]]:
+        """Not where another process may make the file shorter meanwhile, which ends this one."""
+        if len(self._roots) == 1:
+            return self._write_open()
+        place, data, is_synced = self._random.random(), self._data(), self._random.random() < 0.5
+
+        def act(fd: int) -> None:
+            size = os.fstat(fd).st_size
+            if not stat.S_ISREG(os.fstat(fd).st_mode) or not size:
+                return
+            with mmap.mmap(fd, size) as memory:
+                offset = int(place * size)
+                part = data[: size - offset]
+                memory[offset : offset + len(part)] = part
+                if is_synced:
+                    memory.flush()
+
+        return self._on_open("write by memory map", act)
+
+    def _copy_open(self) -> tuple[str, Callable[[Path, int], Any]]:
+        start, to, length = self._offset(), self._offset(), self._random.choice((1, 5000, 100_000))
+        return self._on_open("copy_file_range", lambda fd: os.copy_file_range(fd, fd, length, start, to))
+
+    def _write_direct(self) -> tuple[str, Callable[[Path, int], Any]]:
+        path, byte, offset = self._path(), self._random.randbytes(1), self._offset() // PAGE_BYTES * PAGE_BYTES
+
+        def act(root: Path, _: int) -> int:
+            fd = os.open(root / path, os.O_RDWR | os.O_DIRECT | os.O_NONBLOCK | os.O_NOFOLLOW)
+            try:
+                with mmap.mmap(-1, PAGE_BYTES) as aligned:
+                    aligned.write(byte * PAGE_BYTES)
+                    return os.pwritev(fd, [aligned], offset)
+            finally:
+                os.close(fd)
+
+        return f"write directly {path} {offset}", act
+
+    def _lock_open(self) -> tuple[str, Callable[[Path, int], Any]]:
+        call = self._random.choice((fcntl.flock, fcntl.lockf))
+        how = self._random.choice((fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_SH | fcntl.LOCK_NB, fcntl.LOCK_UN))
+        return self._on_open(f"{call.__name__} {how}", lambda fd: call(fd, how))
+
+    def _list_slowly(self) -> tuple[str, Callable[[Path, int], Any]]:
+        """Part of a listing, changes, and the rest of it."""
+        path, name = self._random.choice(("", self._path())), self._random.choice(NAMES)
+
+        def act(root: Path, _: int) -> None:
+            with os.scandir(root / path) as entries:
+                next(entries, None)
+                for _ in range(3):
+                    (root / path / f"new-{os.getpid()}").touch()
+                    (root / path / f"new-{os.getpid()}").rename(root / path / f"{name[:100]}-{os.getpid()}")
+                    (root / path / f"{name[:100]}-{os.getpid()}").unlink()
+                list(entries)
+
+        return f"list slowly {path}", act
+
+    def _set_acl(self) -> tuple[str, Callable[[Path, int], Any]]:
+        path, key = self._path(), self._random.choice(("access", "default"))
+        bits = [self._random.randrange(8) for _ in range(5)]
+        entries = zip((1, 2, 4, 16, 32), bits, (-1, 1000, -1, -1, -1), strict=True)
+        acl = struct.pack("=I", 2) + b"".join(struct.pack("=HHi", tag, allowed, who) for tag, allowed, who in entries)
+
+        def act(root: Path, _: int) -> None:
+            os.setxattr(root / path, f"system.posix_acl_{key}", acl, follow_symlinks=False)
+
+        return f"set {key} acl of {path} {bits}", act
+
+    def _socket(self) -> tuple[str, Callable[[Path, int], Any]]:
+        path = self._path()
+        return f"socket {path}", lambda root, _: os.mknod(root / path, stat.S_IFSOCK | 0o640)
+
     def _close_file(self) -> tuple[str, Callable[[Path, int], Any]]:
         fds = self._open.pop(self._random.randrange(len(self._open))) if self._open else None
         return "close", lambda _, number: os.close(fds[number]) if fds else None
@@ -157,8 +245,6 @@ class Machine:
         return f"rename {old} {new}", lambda root, _: (root / old).rename(root / new) and None
 
     def _exchange(self) -> tuple[str, Callable[[Path, int], Any]]:
-        from safekit_resource_rfs.syscalls import rename
-
         old, new, flags = self._path(), self._path(), self._random.choice((1, 2, 2))
         return (
             f"rename {old} {new} {flags}",

@@ -4,6 +4,7 @@ lines of JSON what to do, and answers each. Its recorder applies every change to
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import random
@@ -17,7 +18,9 @@ from safekit_resource_rfs.changes import Change, Sync, SyncDirectory
 from safekit_resource_rfs.exclusion import Exclusion
 from safekit_resource_rfs.marks import Place
 from safekit_resource_rfs.mount import Mount
+from safekit_resource_rfs.recorder import Heard
 from safekit_resource_rfs.replica import Replica
+from safekit_resource_rfs.turns import Loop
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -31,6 +34,7 @@ class LocalRecorder:
         self.refusal = 0
         self.marking: Marking | None = None
         self.synced_count = 0
+        self.breaks_at = "nothing yet"
         self.errors: list[str] = []
 
     def touch(self, *places: Place) -> Awaitable[None] | None:
@@ -47,11 +51,12 @@ class LocalRecorder:
     def record(self, change: Change, answer: Callable[[], None] | None) -> bool:
         return True
 
-    def synced(self, change: Sync | SyncDirectory) -> Awaitable[None]:
+    def synced(self, change: Sync | SyncDirectory, then: Heard) -> None:
         self.synced_count += 1
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        done.set_result(None)
-        return done
+        then()
+
+    def disk_failed(self, error: int) -> None:
+        self.errors.append(f"a sync failed: {os.strerror(error)}")
 
 
 class MirrorRecorder(LocalRecorder):
@@ -71,12 +76,16 @@ class MirrorRecorder(LocalRecorder):
             self.errors.append(f"{str(change)[:300]}: {error!r}")
         return super().record(change, answer)
 
-    def synced(self, change: Sync | SyncDirectory) -> Awaitable[None]:
+    def synced(self, change: Sync | SyncDirectory, then: Heard) -> None:
         try:
-            self.replica.sync(change)()
+            fd = self.replica.to_sync(change)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
         except Exception as error:
             self.errors.append(f"{change}: {error!r}")
-        return super().synced(change)
+        super().synced(change, then)
 
 
 class SlowRecorder(MirrorRecorder):
@@ -112,7 +121,64 @@ class HoldingRecorder(MirrorRecorder):
         return False
 
 
-RECORDERS = {"mirror": MirrorRecorder, "slow": SlowRecorder, "holding": HoldingRecorder}
+class WaitingRecorder(MirrorRecorder):
+    """Lets all wait between `hold` and `go`."""
+
+    held: asyncio.Event | None = None
+
+    def touch(self, *places: Place) -> Awaitable[None] | None:
+        super().touch(*places)
+        return self._released(self.held) if self.held else None
+
+    @staticmethod
+    async def _released(held: asyncio.Event) -> None:
+        await held.wait()
+
+    def synced(self, change: Sync | SyncDirectory, then: Heard) -> None:
+        if self.held:
+            self._syncing = asyncio.ensure_future(self._sync_then(self.held, then))
+        else:
+            super().synced(change, then)
+
+    async def _sync_then(self, held: asyncio.Event, then: Heard) -> None:
+        await held.wait()
+        then()
+
+    def hold(self) -> None:
+        self.held = asyncio.Event()
+
+    def go(self) -> None:
+        if self.held:
+            self.held.set()
+        self.held = None
+
+
+class BreakingRecorder(MirrorRecorder):
+    """Has a defect at changes in whose text there is the word that it was told, or in the method of that name."""
+
+    def touch(self, *places: Place) -> Awaitable[None] | None:
+        if self.breaks_at == "touch":
+            raise ValueError("on purpose")
+        return super().touch(*places)
+
+    def synced(self, change: Sync | SyncDirectory, then: Heard) -> None:
+        if self.breaks_at == "synced":
+            raise ValueError("on purpose")
+        super().synced(change, then)
+
+    def record(self, change: Change, answer: Callable[[], None] | None) -> bool:
+        if self.breaks_at in str(change):
+            raise ValueError("on purpose")
+        return super().record(change, answer)
+
+
+RECORDERS = {
+    "mirror": MirrorRecorder,
+    "slow": SlowRecorder,
+    "holding": HoldingRecorder,
+    "waiting": WaitingRecorder,
+    "breaking": BreakingRecorder,
+}
 
 
 class Server:
@@ -134,11 +200,34 @@ class Server:
             return self.recorder.synced_count
         elif word == "count_nodes":
             return self.mount.nodes
-        elif word == "refuse":
-            self.recorder.refusal = value
         elif word == "close":
             await self.mount.close(lazy=bool(value))
+        else:
+            self._prepare(word, value)
         return None
+
+    def _prepare(self, word: str, value: Any) -> None:
+        """How the recorder behaves from now on."""
+        if word == "refuse":
+            self.recorder.refusal = value
+        elif word == "break_at":
+            self.recorder.breaks_at = value
+        elif word == "fail_resize":
+            os.ftruncate = _truncate_and_fail
+        elif word == "hold" and isinstance(self.recorder, WaitingRecorder):
+            self.recorder.hold()
+        elif word == "go" and isinstance(self.recorder, WaitingRecorder):
+            self.recorder.go()
+
+
+def _truncate_and_fail(fd: int, size: int) -> None:
+    """Once."""
+    os.ftruncate = truncate
+    truncate(fd, size)
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+truncate = os.ftruncate
 
 
 async def main(directory: str, second: str, kind: str, cache: str, exclude: str) -> None:
@@ -167,4 +256,5 @@ async def main(directory: str, second: str, kind: str, cache: str, exclude: str)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(main(*sys.argv[1:]))

@@ -55,7 +55,12 @@ entry = st.builds(Entry, names, u32, u32, u32, u64, i64, i64, u64, st.binary(max
 generation = st.builds(Generation, ids, u64, st.lists(ids, max_size=5).map(tuple))
 flags: Any = st.booleans()
 durable = st.builds(
-    Durable, generation, flags, flags, flags, flags, st.just(""), flags, stable=u64, cleared=u64, marks_since=ids
+    Durable,
+    generation,
+    **dict.fromkeys(("up_to_date", "paired", "primary", "doubt", "clean"), flags),
+    stable=u64,
+    cleared=u64,
+    marks_since=ids,
 )
 zones = st.none() | st.lists(u32, max_size=4).map(tuple)
 marked = st.builds(messages.Marked, paths, i64, flags, flags, st.lists(st.tuples(names, zones), max_size=4).map(tuple))

@@ -40,6 +40,7 @@ async def test_the_commands_say_how_it_stands(pair: tuple[Node, Node]) -> None:
     assert told["web/data"]["generation"]
     verified = await invoke("verify", "web")
     assert (verified.exit_code, verified.stdout) == (0, ""), verified.output
+    assert re.search(r"web/data: .*: both nodes were compared: 1 files, all equal", (await invoke("status")).output)
     assert (await invoke("diff", "web/data")).exit_code == 0
     assert (await invoke("sync", "web")).exit_code == 0
     assert json.loads((await invoke("conflicts", "list", "web", "--json")).output) == {"kept": []}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import resource
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,6 +69,26 @@ async def test_a_full_disk_of_the_secondary_makes_it_out_of_date_and_costs_the_p
             await one.pair(2)
             await two.becomes(up_to_date=True, epoch=2)
             await equal(one, two)
+
+
+@pytest.mark.long
+async def test_a_secondary_that_hangs_is_left_behind_and_compared_when_it_wakes(tmp_path: Path) -> None:
+    async with two_nodes(tmp_path) as (one, two):
+        await mirrored(one, two)
+        await work(one, 35, 40)
+        for pid in two.pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            writing = asyncio.create_task(work(one, 36, 100))
+            await one.becomes(holding=True)
+            await one.stand_alone(2)
+            await writing
+        finally:
+            for pid in two.pids:
+                os.kill(pid, signal.SIGCONT)
+        await one.pair(2)
+        await two.becomes(up_to_date=True, epoch=2)
+        await equal(one, two)
 
 
 async def test_a_primary_that_cannot_write_its_marks_modifies_nothing_and_says_so(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from .mounts import Served, served
+from .users import NOBODY, as_nobody
 
-NOBODY = 65534
 LONG = "n" * 256
 
 
@@ -149,13 +149,6 @@ def test_another_user_is_refused_the_same_as_in_a_plain_directory(mounted: Serve
         assert as_nobody(root, script) == name, root
 
 
-def as_nobody(root: Path, script: str) -> str:
-    return subprocess.run(
-        ["/usr/bin/python3", "-c", script],
-        cwd=root, user=NOBODY, group=NOBODY, extra_groups=[], capture_output=True, text=True, check=True,
-    ).stdout.strip()  # fmt: skip
-
-
 def test_a_program_that_runs_cannot_be_written(mounted: Served) -> None:
     program = mounted.directory / "program"
     program.write_bytes(Path("/bin/sleep").read_bytes())
@@ -243,22 +236,6 @@ def test_what_is_reserved_is_neither_seen_nor_made(mounted: Served) -> None:
     for action in (reserved.mkdir, reserved.touch, lambda: (mounted.directory / "file").rename(reserved)):
         with pytest.raises(PermissionError):
             action()
-
-
-def test_a_path_that_no_change_could_say_is_refused_when_it_is_made(mounted: Served) -> None:
-    top = os.open(mounted.directory, os.O_RDONLY)
-    try:
-        fd = os.dup(top)
-        with pytest.raises(OSError) as caught:
-            for _ in range(30):
-                os.mkdir("x" * 250, dir_fd=fd)
-                below = os.open("x" * 250, os.O_RDONLY, dir_fd=fd)
-                os.close(fd)
-                fd = below
-        assert caught.value.errno == errno.ENAMETOOLONG
-        os.close(fd)
-    finally:
-        os.close(top)
 
 
 def test_a_tree_is_deep(mounted: Served) -> None:

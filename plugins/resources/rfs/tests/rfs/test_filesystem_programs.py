@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from safekit_resource_rfs.syscalls import read_directory
 
 from .exerciser import Exerciser
 from .mounts import Served, compare, served
@@ -140,12 +141,59 @@ def test_sqlite_keeps_its_database(mounted: Served, mode: str) -> None:
     base.close()
 
 
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_a_database_whose_program_is_killed_has_all_that_was_committed(mounted: Served, mode: str) -> None:
+    path = mounted.directory / "base.db"
+    script = (
+        f"import sqlite3\nbase = sqlite3.connect({str(path)!r})\nbase.execute('PRAGMA journal_mode={mode}')\n"
+        "base.execute('PRAGMA synchronous=FULL')\nbase.execute('CREATE TABLE IF NOT EXISTS t (b)')\n"
+        "while True:\n base.execute('INSERT INTO t VALUES (randomblob(5000))')\n base.commit()\n print(flush=True)\n"
+    )
+    committed = 0
+    for count in (1, 7, 30):
+        with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as program:
+            assert program.stdout
+            committed += sum(len(program.stdout.readline()) for _ in range(count))
+            program.kill()
+            committed += len(program.stdout.read())
+        base = sqlite3.connect(path)
+        assert base.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert base.execute("SELECT count(*) FROM t").fetchone()[0] >= committed
+        base.close()
+
+
+def test_what_two_processes_append_is_all_there(mounted: Served) -> None:
+    script = (
+        "import os, sys\nfd = os.open('log', os.O_WRONLY | os.O_APPEND | os.O_CREAT)\n"
+        "for _ in range(300): os.write(fd, sys.argv[1].encode() * 99 + b'\\n')"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", script, word], cwd=mounted.directory) for word in "ab"]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    lines = (mounted.directory / "log").read_text().split()
+    assert sorted(lines) == ["a" * 99] * 300 + ["b" * 99] * 300
+
+
+def test_a_listing_goes_on_at_each_of_its_places(mounted: Served) -> None:
+    top = mounted.directory / "places"
+    top.mkdir()
+    for number in range(500):
+        (top / f"{number:04}").touch()
+    fd = os.open(top, os.O_RDONLY)
+    listed = []
+    while found := read_directory(fd):
+        listed += found
+    for here, following in zip(listed[::37], listed[1::37], strict=False):
+        os.lseek(fd, here.offset, os.SEEK_SET)
+        assert read_directory(fd)[0].name == following.name
+    os.close(fd)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_file_that_is_exercised_in_every_way_has_what_it_should(mounted: Served, seed: int) -> None:
     with Exerciser(mounted.directory / "file", seed) as exerciser:
         for _ in range(400):
             exerciser.step()
-    assert (mounted.directory / "file").read_bytes() == exerciser.expected
+        exerciser.check()
 
 
 def test_fio_verifies_what_it_wrote(mounted: Served) -> None:

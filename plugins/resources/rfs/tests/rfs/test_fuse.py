@@ -8,10 +8,13 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from safekit_resource_rfs import syscalls
 from safekit_resource_rfs.fuse import mounting
+from safekit_resource_rfs.reading import MAX_ABSENT
 
 from .mounts import Served, detach, served
 
@@ -52,6 +55,20 @@ def test_it_serves_and_is_covered_again_without_unmounting(tmp_path: Path) -> No
             assert [path.name for path in mount.directory.iterdir()] == ["README.safekit"]
             assert (mount.directory / "README.safekit").read_text() == "covered again\n"
         assert sorted(path.name for path in (mount.real / "d").iterdir()) == ["one", "two"]
+
+
+def test_what_is_made_while_it_is_covered_is_there_when_it_serves_again(tmp_path: Path) -> None:
+    with served(tmp_path) as mount:
+        (mount.directory / "d").mkdir()
+        names = ["in-root", "d/below", *(f"absent-{number}" for number in range(MAX_ABSENT + 3))]
+        for name in names:
+            assert not (mount.directory / name).exists()
+        mount.tell("cover")
+        for name in names:
+            assert not (mount.directory / name).exists()
+            (mount.real / name).touch()
+        mount.tell("serve")
+        assert [name for name in names if not (mount.directory / name).exists()] == []
 
 
 def test_a_file_that_was_open_before_the_cover_is_stale_afterwards(tmp_path: Path) -> None:
@@ -110,6 +127,14 @@ def test_modifications_are_refused_with_the_recorders_error_and_reads_go_on(tmp_
         mount.tell("refuse", 0)
         (mount.directory / "f").write_text("more")
         assert mount.differences() == []
+
+
+def test_an_error_that_the_kernel_takes_from_nobody_is_an_error_all_the_same(tmp_path: Path) -> None:
+    not_supported_by_nfs = 524
+    with served(tmp_path) as mount:
+        mount.tell("refuse", not_supported_by_nfs)
+        with pytest.raises(OSError, match="Input/output"):
+            (mount.directory / "g").mkdir()
 
 
 def test_a_dead_mount_is_detached_at_the_next_start(tmp_path: Path) -> None:
@@ -184,3 +209,32 @@ def test_a_full_disk_is_told_and_both_sides_stay_equal(tmp_path: Path) -> None:
             assert mount.differences() == []
     finally:
         detach(below)
+
+
+@pytest.fixture
+def full_place(tmp_path: Path) -> Iterator[Path]:
+    """The place of a mount over an ext4 that has little room left."""
+    below, image = tmp_path / "mounted", tmp_path / "image"
+    below.mkdir()
+    with image.open("wb") as file:
+        file.truncate(40 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
+    subprocess.run(["mount", "-o", "loop", str(image), str(below)], check=True)
+    try:
+        (below / "lost+found").rmdir()
+        yield tmp_path
+    finally:
+        detach(below)
+
+
+@pytest.mark.parametrize("mode", [0x10, 0x11], ids=["zero", "zero-keep-size"])
+def test_what_a_full_disk_zeroes_in_part_is_zero_on_both_sides(full_place: Path, mode: int) -> None:
+    with served(full_place) as mount, (mount.directory / "f").open("w+b", buffering=0) as file:
+        file.write(b"D" * (1 << 20))
+        file.truncate(100 << 20)
+        os.fsync(file.fileno())
+        with pytest.raises(OSError) as caught:
+            syscalls.fallocate(file.fileno(), mode, 4096, (100 << 20) - 4096)
+        assert caught.value.errno == errno.ENOSPC
+        assert os.pread(file.fileno(), 4097, 0) == b"D" * 4096 + b"\0"
+        assert mount.differences() == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from safekit_resource_rfs.claims import read_claim, write_claim
 from safekit_resource_rfs.generations import (
     MAX_ANCESTORS,
     Comparison,
@@ -74,6 +75,26 @@ def test_who_is_trusted_when_memory_was_lost() -> None:
     assert is_trusted(doubt, paired().behind(), prefer_own=False)
     assert is_trusted(paired(G2).opened("b"), paired(G1), prefer_own=False), "the other one never had this version"
     assert not is_trusted(paired(G1).opened("b"), paired(G2).opened("b"), prefer_own=True)
+
+
+def test_who_left_is_trusted_only_when_the_other_lost_its_memory_and_has_not_gone_on() -> None:
+    left, lost = paired().leaving(), paired(primary=True).opened("b")
+    assert left.standing is Standing.DOUBT
+    assert is_trusted(left, lost, prefer_own=False)
+    assert not is_trusted(lost, left, prefer_own=True), "only the one that left has all that was acknowledged"
+    assert not is_trusted(left, paired(), prefer_own=True)
+    assert not is_trusted(left, paired(primary=True).alone("2", 1), prefer_own=True)
+    assert not is_trusted(left, Durable(), prefer_own=True), "what went on alone may be lost with its disk"
+    assert not is_trusted(left.opened("b"), lost, prefer_own=True), "it lost its memory before all was on its disk"
+    for later in (left.behind(), left.with_all(G2, 0), left.alone("2", 2), left.trusted()):
+        assert not later.left
+
+
+@pytest.mark.parametrize("durable", [paired(), paired().leaving(), paired().opened("b"), paired().behind()])
+def test_what_the_other_node_is_told_says_how_a_node_stands(durable: Durable) -> None:
+    told = read_claim(write_claim(durable))
+    assert told
+    assert (told.standing, told.left) == (durable.standing, durable.left)
 
 
 def test_marks_are_enough_when_they_reach_back_to_what_both_had() -> None:

@@ -115,10 +115,21 @@ def test_a_marked_file_that_loses_the_name_it_is_marked_by_makes_everything_diff
     assert not marks.everything, "it can be found by the other name"
 
 
+def test_attributes_of_a_file_with_marked_data_need_no_mark_and_of_others_mark_all_of_the_directory() -> None:
+    marks = marked(Place(D, 7, 1))
+    assert marks.touch([Place(D, 7, ATTRIBUTES)], 101)
+    marks.begin_checkpoint()
+    assert marks.touch([Place(D, 7, ATTRIBUTES)], 102), "its line is in the log still"
+    assert not marks.touch([Place(D, 8, ATTRIBUTES)], 103)
+    store(marks)
+    (directory,) = marks.directories()
+    assert directory.entries
+
+
 def test_the_log_makes_the_same_set_again() -> None:
-    marks = marked(Place(D, 7, 1), Place(D, 8, WHOLE), Place(E, 0, WHOLE), Place(D, 9, ATTRIBUTES))
+    marks = marked(Place(D, 7, 1), Place(D, 8, WHOLE), Place(E, 0, WHOLE))
     marks.begin_checkpoint()
     marks.touch([place for mark in marks.old.marks() if (place := mark.place)], 200)
     again = Marks(marks.clear())
-    assert {each.handle: each for each in again.directories()}[D].files == {7: {1}, 8: None, 9: set()}
+    assert {each.handle: each for each in again.directories()}[D].files == {7: {1}, 8: None}
     assert {each.handle: each for each in again.directories()}[E].deep

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import re
+import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from safekit_resource_rfs.marks import SLACK_NS
 
 from safekit_sdk import ConfigError
 
-from .cluster import Node, introduce, mirrored, two_nodes, until
+from .cluster import Node, compared, introduce, mirrored, two_nodes, until
 from .trees import differences
 from .workload import Workload
 
@@ -26,6 +32,32 @@ async def handed_over(one: Node, two: Node, epoch: int) -> None:
     await one.demote()
     await two.promote(epoch, after="PRIM")
     await two.becomes(link="paired")
+
+
+@contextlib.contextmanager
+def small(folder: Path) -> Iterator[Path]:
+    """The folder is on a small file system, which the file that is given fills."""
+    folder.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], check=True)
+    try:
+        yield folder / "filler"
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+async def test_a_secondary_that_cannot_record_what_it_is_is_not_up_to_date_until_it_can(tmp_path: Path) -> None:
+    with small(tmp_path / "2" / "state" / "durable") as filler:
+        async with two_nodes(tmp_path, checkpoint="100ms") as (one, two):
+            await mirrored(one, two)
+            with pytest.raises(OSError, match="No space"):
+                filler.write_bytes(bytes(1 << 17))
+            writing = asyncio.create_task(work(one, 16, 60))
+            await two.becomes(up_to_date=False)
+            assert "could not be written" in (await two.status())["failure"]
+            filler.unlink()
+            await two.becomes(up_to_date=True, failure="")
+            await writing
+            await equal(one, two)
 
 
 def read(place: str) -> str:
@@ -103,6 +135,19 @@ async def test_the_other_takes_over_after_a_crash_and_the_old_primary_is_brought
     await equal(one, two)
 
 
+async def test_a_promotion_that_is_refused_stays_so_and_the_node_can_follow(pair: Pair) -> None:
+    one, two = pair
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="cannot become primary"):
+            await two.promote(1, after="PRIM")
+        assert await two.is_(role="secondary")
+        assert [path.name for path in two.directory.iterdir()] == ["README.safekit"]
+    two.is_primary = False
+    await mirrored(one, two)
+    await work(one, 15, 30)
+    await equal(one, two)
+
+
 async def test_a_lost_secondary_holds_what_is_written_until_the_engine_decides(pair: Pair) -> None:
     one, two = pair
     await mirrored(one, two)
@@ -146,6 +191,23 @@ async def test_content_on_a_node_that_was_never_synchronised_is_not_overwritten_
         assert "never synchronised" in (await two.status())["why_not_connected"]
         await two.do("sync", from_primary=True)
         await two.becomes(up_to_date=True)
+        await equal(one, two)
+
+
+async def test_what_was_carried_by_hand_and_is_equal_is_neither_sent_nor_kept_aside(tmp_path: Path) -> None:
+    async with two_nodes(tmp_path, first_sync="overwrite") as (one, two):
+        for node in (one, two):
+            await node.stop()
+            await work(node, 14)
+            (node.directory / "large").write_bytes(b"large" * 1_000_000)
+        (two.directory / "other").write_text("not the primary's")
+        for node in (one, two):
+            await node.start()
+        await introduce(one, two)
+        await mirrored(one, two)
+        kept = (await two.do("conflicts"))["kept"]
+        assert [one_kept["path"] for one_kept in kept] == ["other"]
+        assert (await one.status())["sent_bytes"] < 1_000_000
         await equal(one, two)
 
 
@@ -227,15 +289,6 @@ async def test_what_is_excluded_stays_where_it_is_made(tmp_path: Path) -> None:
         assert (one.directory / "c.tmp").read_text() == "c.tmp"
 
 
-async def compared(node: Node) -> list[str]:
-    """What a comparison finds, on the primary."""
-    await node.do("verify")
-    await until(lambda: node.is_(verify=None))
-    answer = await node.do("diff")
-    assert (answer["failure"], answer["is_over"]) == ("", True)
-    return [f"{one['path']}: {one['what']}" for one in answer["differences"]]
-
-
 async def test_a_comparison_under_load_finds_no_difference_where_there_is_none(pair: Pair) -> None:
     one, two = pair
     await mirrored(one, two)
@@ -274,6 +327,53 @@ async def find_and_copy(one: Node, two: Node) -> None:
     await until(lambda: one.is_(link="paired", resync=None))
     assert await compared(one) == []
     await equal(one, two)
+
+
+async def test_what_changed_its_attributes_alone_is_not_read_again(pair: Pair) -> None:
+    one, two = pair
+    await one.promote(1)
+    for number in range(100):
+        (one.directory / f"{number}").write_text("content")
+    await one.pair(1)
+    made_s = time.time()
+    await one.becomes(link="paired", marks=0)
+    await two.kill()
+    await one.stand_alone(2)
+    await until(lambda: time.time() > made_s + 2 * SLACK_NS / 1e9, "they are older than a clock may be wrong")
+    (one.directory / "new").write_text("the only one")
+    for number in range(100):
+        (one.directory / f"{number}").chmod(0o600)
+    await two.start()
+    await introduce(one, two)
+    await one.pair(2)
+    await two.becomes(up_to_date=True, epoch=2)
+    told = re.search(r"(\d+) files were compared", (await one.status())["event"])
+    assert told and int(told[1]) < 10
+    await equal(one, two)
+
+
+async def test_a_few_files_of_a_large_directory_cost_those_files(tmp_path: Path) -> None:
+    async with two_nodes(tmp_path, first_sync="overwrite", checkpoint="100ms") as (one, two):
+        for node in (one, two):
+            await node.stop()
+            for number in range(2000):
+                (node.directory / f"{number}").write_text("content")
+                os.utime(node.directory / f"{number}", (1e9, 1e9))
+            await node.start()
+        await introduce(one, two)
+        await mirrored(one, two)
+        await one.becomes(marks=0)
+        await two.kill()
+        await one.stand_alone(2)
+        for number in range(0, 2000, 500):
+            with (one.directory / f"{number}").open("r+b") as file:
+                file.write(b"another")
+        await two.start()
+        await introduce(one, two)
+        await one.pair(2)
+        await two.becomes(up_to_date=True, epoch=2)
+        assert (await one.status())["received_bytes"] < 20_000, "two thousand entries are more than 100,000 bytes"
+        await equal(one, two)
 
 
 def damage(path: Path) -> None:

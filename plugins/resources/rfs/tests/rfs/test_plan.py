@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,6 +69,21 @@ def test_what_is_mounted_below_would_be_hidden(directory: Path, proc_below: Path
 
 def test_a_file_system_without_handles_is_refused(proc_below: Path) -> None:
     assert any("file handles" in found for found in plan.findings(proc_below / "sys"))
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs"])
+def test_a_network_file_system_is_refused(directory: Path, kind: str) -> None:
+    (found,) = plan.of_file_system(directory, plan.Mount(directory, kind))
+    assert f"of type {kind}; rfs needs a local file system" in found
+
+
+def test_a_machine_without_the_device_is_told_what_to_load(directory: Path) -> None:
+    look = (
+        "import pathlib, sys; from safekit_resource_rfs import plan; print(*plan.findings(pathlib.Path(sys.argv[1])))"
+    )
+    hidden = f"mount -t tmpfs tmpfs /dev && exec {sys.executable} -c '{look}' {directory}"
+    told = subprocess.run(["unshare", "--mount", "sh", "-c", hidden], check=True, capture_output=True, text=True)
+    assert "modprobe fuse" in told.stdout
 
 
 def test_a_path_with_any_bytes_is_read_from_the_table_of_mounts(directory: Path) -> None:

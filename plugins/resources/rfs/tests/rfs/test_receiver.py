@@ -28,6 +28,10 @@ class Desk:
         self.refused: set[int] = set()
         self.waits_for: set[type] = set()
         self.waiting: list[Any] = []
+        self.is_full = False
+        """The disk of what has to be durable."""
+        self.aside: list[bool] = []
+        self.sync_error = 0
 
     def run(self) -> None:
         for effect in self.receiver.drain():
@@ -43,16 +47,19 @@ class Desk:
             self.sent.append(effect.message)
         elif isinstance(effect, effects.Apply):
             self.applied.append(effect.seq)
+            self.aside.append(effect.aside)
             receiver.applied(effect.seq, 28 if effect.seq in self.refused else 0, "refused")
+        elif isinstance(effect, effects.Store | effects.ReplaceMarks) and self.is_full:
+            receiver.store_failed("full")
         elif isinstance(effect, effects.Store):
             receiver.stored(effect.number)
         elif isinstance(effect, effects.SyncAll):
-            receiver.synced_all(effect.number, 0)
+            receiver.synced_all(effect.number, self.sync_error)
         elif isinstance(effect, effects.StartSync):
-            receiver.synced(effect.seq, 0)
+            receiver.synced(effect.number, self.sync_error)
         elif isinstance(effect, effects.ResolveMarks):
             receiver.marks_resolved(effect.number, ())
-        elif isinstance(effect, effects.ReplaceMarks):
+        elif isinstance(effect, effects.AppendMarks | effects.ReplaceMarks):
             receiver.marks_stored(effect.number)
 
     def finish(self) -> None:
@@ -260,3 +267,122 @@ def test_a_checkpoint_is_on_record_before_it_is_answered() -> None:
     assert desk.sent == [messages.Stable(4)]
     desk.hear(messages.Cleared(4))
     assert desk.receiver.durable.cleared == 4
+
+
+def again(desk: Desk) -> list[Any]:
+    """What it says to a primary that connects anew."""
+    desk.receiver.disconnected(0.0)
+    desk.receiver.connected(0.0)
+    desk.greet(G2)
+    return list(desk.sent)
+
+
+def tick(desk: Desk, now_s: float) -> list[Any]:
+    """What it says besides that it is there."""
+    desk.sent.clear()
+    desk.receiver.tick(now_s)
+    desk.run()
+    return [message for message in desk.sent if message != messages.Alive()]
+
+
+def test_what_could_not_be_recorded_is_tried_again_before_anything_is_confirmed() -> None:
+    desk = paired()
+    desk.is_full = True
+    assert desk.hear(messages.Checkpoint(4)) == []
+    assert desk.did[-1] == "Disconnect"
+    assert desk.receiver.is_failing
+    assert again(desk) == []
+    assert tick(desk, 0.3) == []
+    assert desk.did.count("Store") == 4
+    desk.is_full = False
+    [hello] = tick(desk, 0.6)
+    assert (hello.durable.stable, hello.stream) == (4, "aa"), "nothing is lacking: it goes on where it was"
+    assert not desk.receiver.is_failing
+
+
+def test_a_failure_that_could_not_be_recorded_is_before_it_follows_anyone_again() -> None:
+    desk = paired()
+    desk.is_full = True
+    desk.refused = {1}
+    assert desk.hear(*numbered(1)) == []
+    assert again(desk) == []
+    desk.is_full = False
+    [hello] = tick(desk, 0.6)
+    assert (hello.durable.up_to_date, hello.stream) == (False, "")
+
+
+def test_it_is_not_paired_by_a_record_that_could_not_be_written() -> None:
+    desk = Desk()
+    desk.greet(G2)
+    desk.begin()
+    desk.is_full = True
+    assert desk.pair() == []
+    assert desk.did[-1] == "Disconnect"
+    assert not desk.receiver.is_paired
+
+
+def test_marks_that_could_not_be_cleared_are_cleared_later() -> None:
+    desk = paired()
+    desk.hear(messages.Checkpoint(4))
+    desk.waits_for = {effects.ReplaceMarks}
+    desk.hear(messages.Cleared(4))
+    desk.receiver.store_failed("full")
+    desk.finish()
+    tick(desk, 1.0)
+    assert not desk.receiver.is_failing
+    again(desk)
+    desk.begin(messages.Resume.STREAM)
+    desk.hear(messages.Checkpoint(5))
+    assert desk.hear(messages.Cleared(5)) == []
+    assert desk.receiver.durable.cleared == 5
+
+
+def test_what_it_has_of_its_own_is_kept_aside_whatever_the_primary_says() -> None:
+    for own, is_split in ((Generation("3", 2, ("1",)), True), (Generation("9", 1), True), (G1, False), (G2, False)):
+        desk = Desk(Durable(own, up_to_date=True, marks_since="1"))
+        desk.greet(G2)
+        desk.begin()
+        desk.hear(*numbered(1))
+        assert desk.aside == [is_split]
+        desk.pair()
+        desk.hear(*numbered(2))
+        assert desk.aside == [is_split, False], "nothing is left of what it had"
+
+
+def test_what_is_in_a_directory_that_was_never_synchronised_is_kept_aside() -> None:
+    desk = Desk(Durable())
+    desk.greet(G2)
+    desk.begin(messages.Resume.FULL)
+    desk.hear(*numbered(1))
+    assert desk.aside == [True]
+
+
+def test_what_nobody_waits_for_is_said_with_the_sync_that_follows() -> None:
+    desk = paired()
+    desk.receiver.disconnected(1.0)
+    desk.receiver.connected(1.0)
+    desk.greet(G2)
+    assert desk.hear(messages.Begin(messages.Resume.STREAM, 1, False, False)) == []
+    assert desk.hear(*numbered(1)) == [messages.Done(1)]
+    desk.waits_for = {effects.StartSync}
+    assert desk.hear(*numbered(2), messages.Numbered(3, Sync(1, False))) == []
+    assert desk.hear(*numbered(4)) == []
+    desk.finish()
+    assert desk.sent == [messages.Done(4), messages.Synced(3)]
+
+
+def test_where_an_application_waits_for_it_it_is_said_before_the_sync() -> None:
+    desk = paired()
+    desk.waits_for = {effects.StartSync}
+    assert desk.hear(*numbered(1), messages.Numbered(2, Sync(1, False))) == [messages.Done(2)]
+
+
+def test_the_done_of_a_sync_goes_with_its_synced() -> None:
+    desk = paired()
+    desk.waits_for = {effects.StartSync}
+    assert desk.hear(*numbered(1)) == [messages.Done(1)]
+    assert desk.hear(messages.Numbered(2, Sync(1, False))) == []
+    assert desk.hear(*numbered(3)) == [messages.Done(3)]
+    assert desk.hear(messages.Numbered(4, Sync(1, False))) == []
+    desk.finish()
+    assert desk.sent == [messages.Done(4), messages.Synced(2), messages.Synced(4)]

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safekit_resource_rfs import changes, local
+from safekit_resource_rfs.aligning import same_attributes
 from safekit_resource_rfs.aside import Aside
 from safekit_resource_rfs.beneath import components
+from safekit_resource_rfs.marks import SLACK_NS
+from safekit_resource_rfs.messages import BLOCK_BYTES
 from safekit_resource_rfs.replica import Replica
+from safekit_resource_rfs.verifying import difference
+
+from .power import a_disk
 
 
 @pytest.fixture
@@ -88,7 +95,7 @@ def test_a_path_that_is_none_is_refused(replica: Replica, path: bytes) -> None:
 
 
 def test_names_and_paths_that_are_too_long_are_refused(replica: Replica) -> None:
-    for path in (b"n" * 256, b"/".join([b"n" * 200] * 21)):
+    for path in (b"n" * 256, b"/".join([b"n" * 200] * 200)):
         with pytest.raises(OSError) as caught:
             replica.apply(changes.MakeDirectory(path, 0o755, 0, 0))
         assert caught.value.errno == errno.ENAMETOOLONG
@@ -123,7 +130,7 @@ def test_no_symbolic_link_leads_out(replica: Replica, root: Path, tmp_path: Path
     replica.apply(changes.SetAttributes(b"file", mode=0o600, mtime_ns=5))
     assert replica.entry(b"file").target == b"../outside/f"
     with pytest.raises(OSError):
-        replica.checksum(b"file", 0, 10)
+        replica.checksums(b"file", 0, 10)
     outside = (tmp_path / "outside" / "f").stat()
     assert (stat.S_IMODE(outside.st_mode), outside.st_mtime_ns == 5) == (0o644, False)
 
@@ -146,6 +153,20 @@ def test_a_slot_means_the_file_and_not_its_name(replica: Replica, root: Path) ->
         assert caught.value.errno == errno.EINVAL
 
 
+@pytest.mark.parametrize("keep_aside", [False, True])
+def test_a_slot_whose_next_file_cannot_be_had_means_no_file(replica: Replica, root: Path, *, keep_aside: bool) -> None:
+    (root / "old").write_text("old")
+    for taken in (changes.Bind(5, b"missing"), changes.MakeFile(b"old", 5, 0o644, 0, 0)):
+        replica.apply(changes.Bind(5, b"old"), keep_aside=keep_aside)
+        with pytest.raises(OSError):
+            replica.apply(taken, keep_aside=keep_aside)
+        for change in (changes.Write(5, 0, b"new"), changes.Resize(5, 0), changes.Allocate(5, 0, 0, 100)):
+            with pytest.raises(OSError) as caught:
+                replica.apply(change, keep_aside=keep_aside)
+            assert caught.value.errno == errno.EBADF
+    assert (root / "old").read_text() == "old"
+
+
 def test_paths_follow_directories_that_move(replica: Replica, root: Path) -> None:
     replica.apply(changes.MakeDirectory(b"a", 0o755, 0, 0))
     replica.apply(changes.MakeDirectory(b"a/b", 0o755, 0, 0))
@@ -165,12 +186,13 @@ def test_paths_follow_directories_that_move(replica: Replica, root: Path) -> Non
 
 def test_what_is_synchronised_is_the_file_at_that_position(replica: Replica) -> None:
     make(replica, b"f", b"one")
-    blocking = replica.sync(changes.Sync(1, data_only=True))
+    descriptors = [replica.to_sync(changes.Sync(1, data_only=True)), replica.to_sync(changes.SyncDirectory(b""))]
     replica.apply(changes.Unbind(1))
-    blocking()
-    replica.sync(changes.SyncDirectory(b""))()
+    for descriptor in descriptors:
+        os.fsync(descriptor)
+        os.close(descriptor)
     with pytest.raises(OSError):
-        replica.sync(changes.Sync(2, data_only=False))
+        replica.to_sync(changes.Sync(2, data_only=False))
 
 
 def test_versions_are_kept_aside_before_they_are_replaced(replica: Replica, root: Path) -> None:
@@ -286,15 +308,43 @@ def test_a_directory_is_listed_without_what_is_reserved(replica: Replica, root: 
     assert replica.xattrs(b"f") == {b"user.a": b"1", b"user.b": b"2"}
 
 
+def test_attributes_that_cannot_be_read_are_not_none(tmp_path: Path) -> None:
+    with a_disk(tmp_path) as disk:
+        for name in ("good", "bad"):
+            (disk.path / name).touch()
+            os.setxattr(disk.path / name, "user.x", name.encode() * 200)
+        disk.corrupt_xattrs("bad")
+        fd = os.open(disk.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            replica = Replica(fd)
+            assert len(replica.entry(b"good").xattrs) == 16
+            bad = replica.entry(b"bad")
+            assert not same_attributes(bad, bad)
+            assert "cannot be read" in difference(bad, bad)
+            with pytest.raises(OSError, match=r"clean|Input/output"):
+                replica.xattrs(b"bad")
+        finally:
+            os.close(fd)
+
+
+def test_a_birth_is_told_whatever_changes_later(replica: Replica, root: Path) -> None:
+    before_ns = time.time_ns() - SLACK_NS
+    (root / "f").touch()
+    born_ns = replica.entry(b"f").born_ns
+    (root / "f").chmod(0o600)
+    os.utime(root / "f", ns=(1, 1))
+    assert before_ns < born_ns == replica.entry(b"f").born_ns < time.time_ns() + SLACK_NS
+
+
 def test_data_are_read_without_the_holes(replica: Replica, root: Path) -> None:
     with (root / "f").open("wb") as file:
         file.truncate(10 << 20)
         os.pwrite(file.fileno(), b"x" * 4096, 4 << 20)
     assert replica.read(b"f", 0, 100 << 20) == [(4 << 20, b"x" * 4096)]
     assert replica.read(b"f", 5 << 20, 1 << 20) == []
-    assert replica.checksum(b"f", 4 << 20, 4096) != replica.checksum(b"f", 0, 4096)
-    assert replica.checksum(b"f", 0, 10) == replica.checksum(b"f", 10, 10)
-    assert replica.checksum(b"f", 1 << 30, 10) == replica.checksum(b"f", 2 << 30, 10)
+    digests = replica.checksums(b"f", 0, (4 << 20) + BLOCK_BYTES)
+    assert digests[-1] != digests[0] == digests[1]
+    assert replica.checksums(b"f", 1 << 30, 10) == (b"",)
 
 
 def test_a_handle_finds_its_directory_wherever_it_is(replica: Replica, root: Path, tmp_path: Path) -> None:
@@ -309,6 +359,23 @@ def test_a_handle_finds_its_directory_wherever_it_is(replica: Replica, root: Pat
     (tmp_path / "outside").rmdir()
     assert replica.path(handle) is None
     assert replica.path(b"nonsense") is None
+
+
+def test_new_data_and_a_new_owner_take_a_capability_away(replica: Replica, root: Path) -> None:
+    """As the model has it, and for which a resync sends the capability last."""
+    make(replica, b"f", b"one")
+    capability = changes.SetXattr(b"f", local.CAPABILITY, bytes.fromhex("0100000202000000000000000000000000000000"))
+    for change in (
+        changes.Write(1, 0, b"two"),
+        changes.Resize(1, 2),
+        changes.Allocate(1, 3, 0, 1),
+        changes.SetAttributes(b"f", uid=0, gid=0),
+    ):
+        replica.apply(capability)
+        replica.apply(changes.SetAttributes(b"f", mode=0o755, mtime_ns=5))
+        assert os.listxattr(root / "f") == ["security.capability"]
+        replica.apply(change)
+        assert os.listxattr(root / "f") == []
 
 
 def test_labels_of_security_modules_are_not_replicated() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from safekit_resource_rfs import RfsResource
 from safekit_resource_rfs.keys import read_place
+from safekit_resource_rfs.resource import _facts
 
 from safekit_sdk import ConfigError, Health, Verdict
 
@@ -130,6 +131,11 @@ async def test_what_it_says_of_itself_are_facts(pair: tuple[Node, Node]) -> None
     facts = await one.resource().inspect({})
     assert (facts["role"], facts["link"], facts["peer"]) == ("primary", "paired", "node2")
     assert {"sent_bytes", "lag_bytes", "marks"} <= facts.keys()
+
+
+def test_progress_is_told_flat() -> None:
+    status = {"role": "primary", "resync": {"done_bytes": 5, "left_s": None}, "verify": None}
+    assert _facts(status) == {"role": "primary", "resync.done_bytes": "5"}
 
 
 async def test_a_node_that_never_met_the_other_waits(pair: tuple[Node, Node]) -> None:

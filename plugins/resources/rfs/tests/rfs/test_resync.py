@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Callable
 from typing import Any
 
-from safekit_resource_rfs import changes, messages
+import pytest
+from safekit_resource_rfs import changes, messages, wire
+from safekit_resource_rfs.effects import Report
 from safekit_resource_rfs.marks import WHOLE, ZONE_BYTES, Place
 from safekit_resource_rfs.sender import Sender, State
 
+from .files_model import CAPABILITY
 from .machine_model import Machine
 from .world_model import Cluster
 
@@ -120,7 +125,7 @@ def test_a_secondary_that_has_the_same_data_is_sent_none() -> None:
     assert not [
         message
         for message in said
-        if isinstance(message, messages.Numbered) and isinstance(message.change, changes.Write)
+        if isinstance(message, messages.Numbered) and isinstance(message.change, changes.Write | changes.Resize)
     ]
     assert equal(cluster)
 
@@ -134,6 +139,28 @@ def test_one_zone_of_a_large_file_costs_one_zone() -> None:
     assert kinds(said).count("List") == 1
     writes = [each for each in said if isinstance(each, messages.Numbered) and isinstance(each.change, changes.Write)]
     assert len(writes) == 1
+    assert equal(cluster)
+
+
+def test_a_capability_stays_where_owner_and_data_are_brought_over() -> None:
+    def fill(machine: Machine) -> None:
+        for number, name in enumerate((b"data", b"owner", b"time")):
+            make(machine, changes.MakeFile(name, 1, 0o755, number, 0), changes.Write(1, 0, b"x" * 8))
+            make(machine, changes.SetXattr(name, CAPABILITY, b"1"), changes.SetXattr(name, b"user.a", b"2"))
+
+    cluster = two(fill)
+    assert equal(cluster)
+    there = cluster.machines[1].files
+    there.apply(changes.Bind(1, b"data"))
+    there.apply(changes.Write(1, 0, b"y" * 8))
+    for change in (
+        changes.SetXattr(b"data", CAPABILITY, b"1"),
+        changes.SetAttributes(b"owner", uid=9),
+        changes.SetAttributes(b"time", mtime_ns=1),
+    ):
+        there.apply(change)
+    root = (Place(cluster.machines[0].files.handle(b"")),)
+    away(cluster, (root, changes.SetAttributes(b"owner", 0o700)), ((place(cluster, b"data", 0),), changes.Unbind(1)))
     assert equal(cluster)
 
 
@@ -188,6 +215,76 @@ def test_a_large_directory_is_compared_page_by_page() -> None:
     assert equal(cluster)
 
 
+def test_many_names_with_long_targets_are_asked_for_again_where_they_are_no_frame() -> None:
+    names = [b"%03d" % number + b"x" * 200 for number in range(messages.MAX_NAMES)]
+
+    def fill(machine: Machine) -> None:
+        make(machine, *[changes.MakeSymlink(name, b"t" * 4090, number, 0) for number, name in enumerate(names)])
+
+    cluster = two(fill)
+    cluster.machines[1].files.apply(changes.SetAttributes(names[-1], uid=999))
+    places = tuple(place(cluster, name, WHOLE) for name in names)
+    said = away(cluster, (places, changes.Unbind(1)))
+    assert [len(message.names) for message in said if isinstance(message, messages.List)] == [256, 138, 20]
+    for message in said:
+        if isinstance(message, messages.Listed):
+            wire.encode(message)
+    assert equal(cluster)
+
+
+def test_as_many_attributes_as_a_kernel_lists_are_a_message() -> None:
+    """The shortest names that there can be, in 64 KiB."""
+    names = tuple(b"user.%04x" % number for number in range((1 << 16) // len(b"user.a\0")))
+    message = messages.XattrsListed(1, 0, names)
+    assert wire.Decoder(from_primary=False).feed(b"".join(wire.encode(message))) == [message]
+
+
+def postponed(cluster: Cluster, until: Callable[[], None]) -> list[str]:
+    """What the primary says until they pair: `until` is called after the third time that it postpones something."""
+    said: list[str] = []
+    note = cluster.reported
+
+    def reported(process: Any, report: Report) -> None:
+        note(process, report)
+        if report.event == "postponed":
+            said.append(report.text)
+            if len(said) == 3:
+                until()
+
+    cluster.reported = reported  # type: ignore[method-assign]
+    away(cluster, ((Place(cluster.machines[0].files.handle(b"d")),), changes.SetAttributes(b"d/f", 0o600)))
+    assert len(said) == 3
+    return said
+
+
+def a_file(machine: Machine) -> None:
+    make(machine, changes.MakeDirectory(b"d", 0o755, 0, 0), changes.MakeFile(b"d/f", 1, 0o644, 1, 0))
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_attributes_that_cannot_be_listed_are_named_until_they_can_be(side: int) -> None:
+    cluster = two(a_file)
+    make(cluster.machines[0], changes.SetXattr(b"d/f", b"user.a", b"1"))
+    make(cluster.machines[1], changes.SetXattr(b"d/f", b"user.b", b"1"))
+    files = cluster.machines[side].files
+
+    def too_many(path: bytes) -> Any:
+        raise OSError(errno.E2BIG, "too many", path)
+
+    files.xattrs = too_many  # type: ignore[method-assign]
+    said = postponed(cluster, lambda: delattr(files, "xattrs"))
+    assert all("'d/f'" in text and "extended attributes" in text for text in said)
+    assert equal(cluster)
+
+
+def test_a_path_that_is_too_long_is_named_until_it_is_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = two(a_file)
+    for module in ("aligning", "paging"):
+        monkeypatch.setattr(f"safekit_resource_rfs.{module}.MAX_PATH_BYTES", 2)
+    said = postponed(cluster, monkeypatch.undo)
+    assert all("'d/f'" in text and "32767 bytes" in text for text in said)
+
+
 def test_progress_tells_files_and_bytes() -> None:
     cluster = Cluster(0)
     many(cluster.machines[0])
@@ -222,4 +319,29 @@ def test_a_limit_of_the_bandwidth_is_kept() -> None:
     began_s = cluster.now_s
     until_paired(cluster)
     assert cluster.now_s - began_s > 0.5 * 20 * 5 * 8 / 400.0
+    assert equal(cluster)
+
+
+def test_what_a_verification_found_waits_for_a_resynchronisation_through_all_checkpoints() -> None:
+    cluster = two(lambda machine: make(machine, changes.MakeFile(b"X", 1, 0o644, 1, 0), changes.Write(1, 0, b"x" * 8)))
+    make(cluster.machines[1], changes.Bind(900, b"X"), changes.Write(900, 0, b"BIT ROT!"))
+    files, process = cluster.machines[0].files, cluster.machines[0].process
+    assert process is not None and not equal(cluster)
+    whole = Place(files.handle(b""), files.find(b"X"), WHOLE)
+    sender(cluster).differ((Place(files.handle(b"")), whole), cluster.machines[0].clock_ns())
+    process.pump()
+    for _ in range(3):
+        cluster.run(cluster.now_s + 2 * sender(cluster).limits.checkpoint_s)
+    assert cluster.machines[0].marks, "also after a crash"
+    away(cluster)
+    assert equal(cluster)
+    assert not sender(cluster).marks.found.count
+
+
+def test_what_differs_in_more_places_than_are_told_is_compared_completely() -> None:
+    cluster = two(lambda machine: make(machine, changes.MakeFile(b"X", 1, 0o644, 1, 0), changes.Write(1, 0, b"x" * 8)))
+    make(cluster.machines[1], changes.Bind(900, b"X"), changes.Write(900, 0, b"BIT ROT!"))
+    sender(cluster).differ(None, cluster.machines[0].clock_ns())
+    cluster.run(cluster.now_s + 4 * sender(cluster).limits.checkpoint_s)
+    away(cluster)
     assert equal(cluster)

@@ -28,6 +28,7 @@ class Desk:
         self.answered: list[Any] = []
         self.events: list[str] = []
         self.disk_is_slow = False
+        self.sync_error = 0
         self.stores: list[effects.Store] = []
 
     def run(self) -> None:
@@ -43,7 +44,7 @@ class Desk:
             elif isinstance(effect, effects.AppendMarks | effects.ReplaceMarks):
                 self.sender.marks_stored(effect.number)
             elif isinstance(effect, effects.SyncAll):
-                self.sender.synced_all(effect.number, 0)
+                self.sender.synced_all(effect.number, self.sync_error)
             elif isinstance(effect, effects.ResolveMarks):
                 self.sender.marks_resolved(effect.number, ())
             elif isinstance(effect, effects.Report | effects.Disconnect):

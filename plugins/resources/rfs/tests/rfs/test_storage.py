@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,15 @@ def test_a_new_folder_holds_nothing(tmp_path: Path) -> None:
 def test_what_was_stored_is_there_again(tmp_path: Path) -> None:
     filled(tmp_path)
     assert Storage(tmp_path).load() == (DURABLE, MARKS)
+
+
+def test_that_a_node_left_is_there_again_and_earlier_versions_read_all_others(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    storage.load()
+    storage.store(replace(DURABLE, left=True))
+    assert storage.load()[0].left
+    storage.store(DURABLE)
+    assert "left" not in (tmp_path / "generation").read_text()
 
 
 def test_replaced_marks_are_the_only_ones_and_others_follow(tmp_path: Path) -> None:
@@ -118,3 +128,19 @@ def test_a_replacement_that_a_crash_cut_short_leaves_the_old_file(tmp_path: Path
     (tmp_path / "generation.new").write_bytes(b"half")
     assert Storage(tmp_path).load()[0] == DURABLE
     assert not (tmp_path / "generation.new").exists()
+
+
+def test_nothing_is_appended_to_a_log_that_could_not_be_replaced(tmp_path: Path) -> None:
+    filled(tmp_path)
+    storage = opened(tmp_path)
+    blocker = tmp_path / "marks.new"
+    blocker.mkdir()
+    with pytest.raises(OSError):
+        storage.replace(MARKS[:1])
+    with pytest.raises(OSError, match="could not be replaced"):
+        storage.append(MARKS[:1])
+    blocker.rmdir()
+    storage.replace(MARKS[:1])
+    storage.append(MARKS[1:2])
+    storage.close()
+    assert Storage(tmp_path).load() == (DURABLE, MARKS[:2])

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import resource
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from safekit_resource_rfs import connection, turns
 from safekit_resource_rfs.claims import read_claim, write_claim
+from safekit_resource_rfs.connection import Link
 from safekit_resource_rfs.generations import Durable, Generation, Standing
 from safekit_resource_rfs.keys import Identity, read_place, write_place
-from safekit_resource_rfs.transport import MAX_STRANGERS, Dialer, Link, Listener
+from safekit_resource_rfs.transport import MAX_STRANGERS, Dialer, Listener
 
 from safekit_sdk import ConfigError, PeerError
+
+from .loops import in_own_loop
 
 PATIENCE_S = 10.0
 
@@ -75,12 +81,15 @@ class Side:
 
 
 @asynccontextmanager
-async def pair(own: Identity, trusted: bytes, other: Identity) -> AsyncIterator[tuple[Side, Side, Listener, Dialer]]:
+async def pair(
+    own: Identity, trusted: bytes, other: Identity, *, is_dialling: bool = True
+) -> AsyncIterator[tuple[Side, Side, Listener, Dialer]]:
     here, there = Side(), Side()
     listener = Listener(own, ("127.0.0.1",), 0, lambda: here.link is None, here.take, PATIENCE_S)
     listener.trust(trusted)
     dialer = Dialer(other, there.take, PATIENCE_S)
-    dialer.dial((("127.0.0.1", 1), ("127.0.0.1", listener.port)), own.public)
+    if is_dialling:
+        dialer.dial((("127.0.0.1", 1), ("127.0.0.1", listener.port)), own.public)
     try:
         yield here, there, listener, dialer
     finally:
@@ -91,6 +100,7 @@ async def pair(own: Identity, trusted: bytes, other: Identity) -> AsyncIterator[
                 side.link.close()
 
 
+@in_own_loop
 async def test_what_is_sent_arrives_whole_and_in_order_both_ways(tmp_path: Path) -> None:
     one, two = identity(tmp_path / "1"), identity(tmp_path / "2")
     chance = random.Random(7)
@@ -107,6 +117,7 @@ async def test_what_is_sent_arrives_whole_and_in_order_both_ways(tmp_path: Path)
         assert (here.linked.unsent_bytes, there.linked.unsent_bytes) == (0, 0)
 
 
+@in_own_loop
 async def test_another_key_is_not_let_in(tmp_path: Path) -> None:
     one, two, stranger = (identity(tmp_path / name) for name in "123")
     async with pair(one, two.public, stranger) as (here, there, listener, _):
@@ -115,6 +126,7 @@ async def test_another_key_is_not_let_in(tmp_path: Path) -> None:
         await until(lambda: listener.refused_count > 0)
 
 
+@in_own_loop
 async def test_who_listens_has_to_prove_its_key(tmp_path: Path) -> None:
     one, two, stranger = (identity(tmp_path / name) for name in "123")
     side = Side()
@@ -130,6 +142,7 @@ async def test_who_listens_has_to_prove_its_key(tmp_path: Path) -> None:
         listener.close()
 
 
+@in_own_loop
 async def test_a_lost_connection_is_made_again(tmp_path: Path) -> None:
     one, two = identity(tmp_path / "1"), identity(tmp_path / "2")
     async with pair(one, two.public, two) as (here, there, _, dialer):
@@ -144,28 +157,91 @@ async def test_a_lost_connection_is_made_again(tmp_path: Path) -> None:
         await here.until("linked")
 
 
-async def test_strangers_that_say_nothing_do_not_keep_the_other_node_out_for_long(tmp_path: Path) -> None:
+@in_own_loop
+async def test_strangers_that_say_nothing_do_not_keep_the_other_node_out(tmp_path: Path) -> None:
     one, two = identity(tmp_path / "1"), identity(tmp_path / "2")
-    side = Side()
-    listener = Listener(one, ("127.0.0.1",), 0, lambda: True, side.take, PATIENCE_S)
-    listener.trust(two.public)
-    strangers = [socket.create_connection(("127.0.0.1", listener.port)) for _ in range(MAX_STRANGERS + 4)]
-    dialer = Dialer(two, Side().take, PATIENCE_S)
-    try:
+    async with (
+        pair(one, two.public, two, is_dialling=False) as (here, there, listener, dialer),
+        crowd(listener.port, MAX_STRANGERS + 4),
+    ):
         await until(lambda: listener.refused_count >= 4)
-        for stranger in strangers:
-            stranger.close()
         dialer.dial((("127.0.0.1", listener.port),), one.public)
-        await side.until("linked")
-    finally:
-        dialer.stop()
-        listener.close()
+        await here.until("linked")
+        await there.until("linked")
+
+
+@in_own_loop
+async def test_strangers_that_come_all_the_time_and_speak_do_not_keep_out_who_comes_from_elsewhere(
+    tmp_path: Path,
+) -> None:
+    one, two = identity(tmp_path / "1"), identity(tmp_path / "2")
+    async with (
+        pair(one, two.public, two, is_dialling=False) as (here, _, listener, dialer),
+        crowd(listener.port, MAX_STRANGERS, "127.0.0.2") as strangers,
+    ):
         for stranger in strangers:
-            stranger.close()
-        if side.link:
-            side.link.close()
+            stranger.sendall(b"\x16")
+        dialer.dial((("127.0.0.1", listener.port),), one.public)
+        while here.link is None:
+            async with crowd(listener.port, 2, "127.0.0.2"):
+                await asyncio.sleep(0.001)
 
 
+@asynccontextmanager
+async def crowd(port: int, count: int, address: str = "127.0.0.1") -> AsyncIterator[list[socket.socket]]:
+    with ExitStack() as stack:
+        strangers = []
+        for _ in range(count):
+            strangers.append(stack.enter_context(socket.create_connection(("127.0.0.1", port), 5, (address, 0))))
+            await asyncio.sleep(0)
+        yield strangers
+
+
+@in_own_loop
+async def test_a_listener_without_descriptors_waits_for_some(tmp_path: Path) -> None:
+    one, two = identity(tmp_path / "1"), identity(tmp_path / "2")
+    async with pair(one, two.public, two, is_dialling=False) as (here, _, listener, dialer):
+        with no_descriptors(), socket.create_connection(("127.0.0.1", listener.port)):
+            await until(lambda: listener.is_pausing)
+        dialer.dial((("127.0.0.1", listener.port),), one.public)
+        await here.until("linked")
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """But for one, which its caller takes."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Path(os.devnull).open("rb") as highest:
+        free = [os.dup(highest.fileno()) for _ in range(8)]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free[-1] + 1, before[1]))
+    extra = []
+    try:
+        with suppress(OSError):
+            while True:
+                extra.append(os.open(os.devnull, os.O_RDONLY))
+        os.close(free.pop(0))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for descriptor in free + extra:
+            os.close(descriptor)
+
+
+@in_own_loop
+async def test_a_peer_that_does_not_read_loses_the_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "MAX_UNSENT_BYTES", 8 << 20)
+    one, two = identity(tmp_path / "1"), identity(tmp_path / "2")
+    async with pair(one, two.public, two) as (here, there, _, _):
+        await here.until("linked")
+        await there.until("linked")
+        turns.running().unwatch(there.linked.fileno())
+        while not here.why:
+            here.linked.send(bytes(1 << 20))
+            await asyncio.sleep(0)
+        assert "does not read" in here.why
+
+
+@in_own_loop
 async def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

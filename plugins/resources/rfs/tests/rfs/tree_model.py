@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import stat
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from safekit_resource_rfs.changes import Entry
+from safekit_resource_rfs.compare import join
+from safekit_resource_rfs.messages import BLOCK_BYTES
 
 ROOT = 1
 
@@ -60,8 +62,8 @@ class Tree:
         return number
 
     def content(self, number: int) -> Any:
-        inode = self.inodes[number]
-        return (inode.uid, inode.size, tuple(sorted(self.pages.get(number, {}).items())))
+        """What is kept aside: data, not attributes that changed alone."""
+        return (self.inodes[number].size, tuple(sorted(self.pages.get(number, {}).items())))
 
     def walk(self) -> Iterator[tuple[bytes, int]]:
         stack = [(b"", ROOT)]
@@ -120,8 +122,18 @@ class Tree:
                 found.setdefault(number, []).append(name)
         return found
 
-    def checksum(self, path: bytes, offset: int, length: int) -> bytes:
-        return _digest(repr(self.read(path, offset, length)).encode())
+    def entries(self, path: bytes, names: Iterable[bytes]) -> Sequence[Entry]:
+        there = self.entry_names(path)
+        return [self.entry(join(path, name)) for name in names if name in there]
+
+    def checksums(self, path: bytes, offset: int, length: int, *, from_disk: bool = False) -> tuple[bytes, ...]:
+        del from_disk  # `drop_cached` tells
+        size = self.entry(path).size
+        starts = range(offset, offset + length, BLOCK_BYTES)
+        return tuple(self._sum(path, start) if start < size else b"" for start in starts)
+
+    def _sum(self, path: bytes, start: int) -> bytes:
+        return _digest(repr(self.read(path, start, BLOCK_BYTES)).encode())
 
     def read(self, path: bytes, offset: int, length: int) -> Sequence[tuple[int, bytes]]:
         number = self.find(path)

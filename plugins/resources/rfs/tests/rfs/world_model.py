@@ -15,6 +15,7 @@ from typing import Any
 from safekit_resource_rfs import effects
 from safekit_resource_rfs.generations import Standing, Verdict, is_trusted, judge
 from safekit_resource_rfs.messages import Begin, Checkpoint, Cleared, Pair, Stable
+from safekit_resource_rfs.receiver import Receiver
 from safekit_resource_rfs.sender import Limits, Mode, Role, Sender, State
 
 from .application_model import Application
@@ -118,6 +119,9 @@ class Cluster:
         durable = machine.durable.opened(str(machine.boot))
         if self.variant.trusts_reboot:
             durable = replace(durable, doubt=False)
+        core = machine.process.core if machine.process is not None else None
+        if isinstance(core, Receiver) and core.is_failing:
+            return False
         newest = durable.generation.epoch >= self.alone_epoch or self.alone_owner is machine or self._is_void()
         return machine.is_on and not machine.writes and durable.standing is Standing.UP and newest
 
@@ -148,6 +152,10 @@ class Cluster:
             return
         sender = process.core
         assert isinstance(sender, Sender)
+        if sender.is_broken:
+            self.note(f"{primary.name} is restarted, as its disk fails")
+            primary.kill()
+            return
         if sender.is_connected and self.random.random() < 0.2:
             sender.pair()
             process.pump()
@@ -222,6 +230,13 @@ class Cluster:
     def sent(self, message: Any) -> None:
         if isinstance(message, Checkpoint | Stable | Cleared | Pair | Begin):
             self.on_milestone()
+
+    def dropped(self, process: Process, path: bytes) -> None:
+        """Its cache had what its disk refused."""
+        if isinstance(process.core, Sender):
+            self.history.prints.append(process.files.fingerprint())
+        else:
+            self._expected_aside = [each for each in self._expected_aside if each[0] != path]
 
     def reported(self, process: Process, report: effects.Report) -> None:
         machine = process.machine

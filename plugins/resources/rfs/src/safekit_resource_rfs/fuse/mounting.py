@@ -10,9 +10,10 @@ from typing import Final
 
 from safekit_resource_rfs import syscalls
 from safekit_sdk.errors import InternalError
+from safekit_sdk.replicated import FILE_SYSTEM
 
 DEVICE: Final = Path("/dev/fuse")
-KIND: Final = "fuse.safekit-rfs"
+KIND: Final = FILE_SYSTEM
 _MAX_STACKED: Final = 16
 _INHERITED: Final = {os.ST_NOSUID: 2, os.ST_NODEV: 4, os.ST_NOEXEC: 8}
 """Flags of statvfs(3) and what mount(2) calls them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from enum import IntEnum, IntFlag
 from struct import Struct
 from typing import Final
@@ -176,23 +177,29 @@ def decode_device(encoded: int) -> int:
     return os.makedev((encoded >> 8) & 0xFFF, (encoded & 0xFF) | ((encoded >> 12) & 0xFFF00))
 
 
-def _attributes(status: os.stat_result) -> tuple[int, ...]:
+def _attributes(status: os.stat_result, least_blocks: int) -> tuple[int, ...]:
     atime_s, atime_ns = divmod(status.st_atime_ns, _NS)
     mtime_s, mtime_ns = divmod(status.st_mtime_ns, _NS)
     ctime_s, ctime_ns = divmod(status.st_ctime_ns, _NS)
     device = encode_device(status.st_rdev) if status.st_rdev else 0
+    blocks = max(status.st_blocks, least_blocks if stat.S_ISREG(status.st_mode) else 0)
     return (
-        *(status.st_ino, status.st_size, status.st_blocks, atime_s, mtime_s, ctime_s, atime_ns, mtime_ns, ctime_ns),
+        *(status.st_ino, status.st_size, blocks, atime_s, mtime_s, ctime_s, atime_ns, mtime_ns, ctime_ns),
         *(status.st_mode, status.st_nlink, status.st_uid, status.st_gid, device, status.st_blksize, 0),
     )
 
 
-def pack_attributes(status: os.stat_result, valid_s: int) -> bytes:
-    return ATTR_OUT.pack(valid_s, 0, 0, *_attributes(status))
+def pack_attributes(status: os.stat_result, valid_s: int, least_blocks: int = 0) -> bytes:
+    """`least_blocks`: a regular file has at least so many, whatever its status says."""
+    return ATTR_OUT.pack(valid_s, 0, 0, *_attributes(status, least_blocks))
 
 
-def pack_entry(node_id: int, status: os.stat_result, valid_s: int) -> bytes:
-    return ENTRY_OUT.pack(node_id, 0, valid_s, valid_s, 0, 0, *_attributes(status))
+def pack_entry(
+    node_id: int, status: os.stat_result, valid_s: int, attributes_valid_s: int | None = None, least_blocks: int = 0
+) -> bytes:
+    """The attributes are valid as long as the name, if nothing else is said."""
+    also_s = valid_s if attributes_valid_s is None else attributes_valid_s
+    return ENTRY_OUT.pack(node_id, 0, valid_s, also_s, 0, 0, *_attributes(status, least_blocks))
 
 
 def pack_absence(valid_s: int) -> bytes:

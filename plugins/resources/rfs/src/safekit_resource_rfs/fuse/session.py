@@ -12,7 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from safekit_resource_rfs import turns
 from safekit_resource_rfs.fuse import protocol
+from safekit_resource_rfs.fuse.interruptions import Interruptions
 from safekit_resource_rfs.fuse.protocol import Capability, Notice, Opcode
 
 _LOG: Final = logging.getLogger(__name__)
@@ -21,6 +23,10 @@ MAX_PENDING: Final = 4096
 """Requests that wait for an answer; more are not read."""
 _BATCH: Final = 32
 """Requests read before the loop sees to others."""
+_SINGLE_TURNS: Final = 15
+"""In which one is read, after a second one was looked for in vain."""
+_MAX_ERRNO: Final = 512
+"""The kernel takes no answer with this one or a larger one, and the request would wait for ever."""
 _LINGER_S: Final = 1.0
 _GONE: Final = frozenset({errno.ENODEV, errno.ECONNABORTED, errno.EBADF})
 _UNANSWERED: Final = frozenset({Opcode.FORGET, Opcode.BATCH_FORGET, Opcode.INTERRUPT, Opcode.DESTROY})
@@ -69,8 +75,15 @@ class Request:
         self._session.answer(self, number, b"")
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """The coroutine answers; its OSError is the answer, and an interruption ends it."""
+        """The coroutine answers; its OSError is the answer, and it is cancelled when the request is given up."""
         self._session.run(self, coroutine)
+
+    def give_up(self) -> None:
+        """Only what waits and has changed nothing, or waits for a disk, can be given up."""
+        if self.task:
+            self.task.cancel()
+        elif self.is_interruptible:
+            self.fail(errno.EINTR)
 
 
 Handler: TypeAlias = Callable[[Request], None]
@@ -79,7 +92,10 @@ Handler: TypeAlias = Callable[[Request], None]
 class Session:
     """`handlers` may be exchanged at any time. An opcode without one answers ENOSYS."""
 
-    def __init__(self, device_fd: int, handlers: Mapping[int, Handler], *, is_writeback: bool = False) -> None:
+    def __init__(
+        self, device_fd: int, handlers: Mapping[int, Handler], *, is_writeback: bool = False, minor: int = 0
+    ) -> None:
+        """`minor`: as an earlier program agreed it with the kernel, which says INIT once."""
         self.handlers = handlers
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the mount is gone."""
@@ -87,18 +103,46 @@ class Session:
         """Done after INIT; OSError EPROTONOSUPPORT when the kernel lacks something."""
         self._wanted = protocol.WANTED | (Capability.WRITEBACK_CACHE if is_writeback else Capability(0))
         self._loop = asyncio.get_running_loop()
+        self._turns = turns.running()
         self._device_fd = device_fd
-        self._minor = 0
+        self.minor = minor
         """Of the protocol that the kernel speaks."""
+        if minor:
+            self.started.set_result(None)
         self._buffer = bytearray(protocol.BUFFER_BYTES)
+        self._buffers = [self._buffer]
         self._view = memoryview(self._buffer)
         self._pending: dict[int, Request] = {}
+        self._interruptions = Interruptions()
         self._is_reading = False
+        self._is_held = False
+        """Nothing is read until `go_on`."""
+        self._single_turns = 0
+        """That are left in which one request is read: a writer that waits for its answer has no second one."""
+        self._resume()
+
+    @property
+    def device_fd(self) -> int:
+        return self._device_fd
+
+    @property
+    def pending(self) -> int:
+        """Requests that wait for an answer."""
+        return len(self._pending)
+
+    def hold_back(self) -> None:
+        """Read no further requests: the kernel keeps them, and applications wait."""
+        self._is_held = True
+        self._pause()
+
+    def go_on(self) -> None:
+        self._is_held = False
         self._resume()
 
     def close(self) -> None:
         """End without an answer to what is pending; the kernel answers ENOTCONN from then on."""
         self._pause()
+        self._interruptions.close()
         for request in self._pending.values():
             request.answered = True
             if request.task:
@@ -127,21 +171,22 @@ class Session:
     # Reading
 
     def _resume(self) -> None:
-        if not self._is_reading and self._device_fd >= 0:
+        if not (self._is_reading or self._is_held) and self._device_fd >= 0:
             self._is_reading = True
-            self._loop.add_reader(self._device_fd, self._read)
+            self._turns.watch(self._device_fd, self._read)
 
     def _pause(self) -> None:
         if self._is_reading:
             self._is_reading = False
-            self._loop.remove_reader(self._device_fd)
+            self._turns.unwatch(self._device_fd)
 
     def _read(self) -> None:
-        buffers = [self._buffer]
-        for _ in range(_BATCH):
+        batch, self._single_turns = (1, self._single_turns - 1) if self._single_turns else (_BATCH, 0)
+        for number in range(batch):
             try:
-                size = os.readv(self._device_fd, buffers)
+                size = os.readv(self._device_fd, self._buffers)
             except BlockingIOError:
+                self._single_turns = _SINGLE_TURNS if number == 1 else 0
                 return
             except OSError as error:
                 if error.errno in _GONE:
@@ -191,6 +236,7 @@ class Session:
             self._loop.call_soon_threadsafe(self._resume)
         if request.opcode in _UNANSWERED:
             return
+        number = number if number < _MAX_ERRNO else errno.EIO
         header = protocol.OUT_HEADER.pack(protocol.OUT_HEADER.size + len(payload), -number, request.unique)
         try:
             os.writev(self._device_fd, (header, payload) if payload else (header,))
@@ -230,7 +276,7 @@ class Session:
             request.fail(errno.ENOSYS)
 
     def _negotiate(self, request: Request) -> None:
-        major, self._minor, readahead, offered = protocol.INIT_IN.unpack_from(request.body)
+        major, self.minor, readahead, offered = protocol.INIT_IN.unpack_from(request.body)
         missing = protocol.REQUIRED & ~offered
         if major != protocol.MAJOR or missing:
             request.fail(errno.EPROTO)
@@ -244,14 +290,10 @@ class Session:
             self.started.set_result(None)
 
     def _interrupt(self, request: Request) -> None:
-        """Only what waits and has changed nothing, or waits for a disk, can be interrupted."""
         request.answered = True
         (unique,) = protocol.INTERRUPT_IN.unpack_from(request.body)
-        pending = self._pending.get(unique)
-        if pending and pending.task:
-            pending.task.cancel()
-        elif pending and pending.is_interruptible:
-            pending.fail(errno.EINTR)
+        if pending := self._pending.get(unique):
+            self._interruptions.add(pending)
 
     # Telling the kernel
 
@@ -266,7 +308,7 @@ class Session:
 
     def prune(self, node_ids: Sequence[int]) -> None:
         """Ask the kernel to forget what of these nobody uses, where it understands that."""
-        if self._minor >= protocol.PRUNE_MINOR:
+        if self.minor >= protocol.PRUNE_MINOR:
             packed = struct.pack(f"={len(node_ids)}Q", *node_ids)
             self._notify(Notice.PRUNE, protocol.PRUNE_OUT.pack(len(node_ids), 0) + packed)
 
