@@ -105,7 +105,7 @@ async def test_an_agent_that_ends_with_2_whatever_it_is_asked_is_not_believed(ma
         ({"status": "hang"}, {"status_timeout": "200ms"}, "status node2: no end within"),
         ({"off": "die"}, {}, "off node2: ended by signal 9"),
         ({"off": "exit 1"}, {}, "off node2: exit status 1: off: no luck"),
-        ({"status": ["die", "exit 1"]}, {"status_timeout": "800ms"}, "status node2: exit status 1: status: no luck"),
+        ({"status": ["die", "exit 1"]}, {"status_timeout": "2s"}, "status node2: exit status 1: status: no luck"),
     ],
 )
 async def test_no_answer_is_no_yes_and_leaves_no_agent(

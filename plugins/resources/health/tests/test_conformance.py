@@ -68,6 +68,7 @@ class TestMarkOfAMirror(_MarkSuite):
     scope = "prim"
 
 
+@pytest.mark.long
 class TestMarkOfAFarm(_MarkSuite):
     scope = "both"
     kind: ClassVar[ModuleKind] = "farm"

@@ -117,6 +117,15 @@ async def test_the_server_has_no_rights_and_comes_back_when_it_is_killed(
     await watch.aclose()  # type: ignore[attr-defined]
 
 
+def test_an_address_that_the_machine_does_not_have_is_told_before_anything_changes() -> None:
+    for there in (None, "127.0.0.1", "::1"):
+        assert HealthResource.preflight(HealthConfig.model_validate({"address": there}), "farm") == []
+    for elsewhere in ("192.0.2.1", "2001:db8::1"):
+        [told] = HealthResource.preflight(HealthConfig.model_validate({"address": elsewhere}), "farm")
+        assert told.startswith(f"nothing can listen at {elsewhere} on this machine: ")
+        assert "`address`" in told
+
+
 @pytest.mark.usefixtures("server")
 async def test_a_port_that_is_taken_is_told(config: HealthConfig, tmp_path: Path) -> None:
     other = HealthResource(config, a_context(tmp_path / "other", name="health", scope="pre", module="other"))

@@ -54,6 +54,7 @@ class TestCommand(_Command):
     with_cgroup = True
 
 
+@pytest.mark.long
 class TestCommandWithoutACgroup(_Command):
     with_cgroup = False
 
@@ -93,6 +94,7 @@ class TestScripts(_Scripts):
     with_cgroup = True
 
 
+@pytest.mark.long
 class TestScriptsWithoutACgroup(_Scripts):
     with_cgroup = False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -35,6 +36,18 @@ class HealthResource(Resource[HealthConfig], api=1):
     @classmethod
     def scopes(cls, config: HealthConfig, kind: ModuleKind) -> tuple[Scope, ...]:
         return ("pre", *super().scopes(config, kind))
+
+    @classmethod
+    def preflight(cls, config: HealthConfig, kind: ModuleKind) -> list[str]:  # noqa: ARG003 - a hook of the SDK
+        if config.address is None:
+            return []
+        try:
+            with socket.socket(socket.AF_INET if config.address.version == 4 else socket.AF_INET6) as tried:
+                tried.bind((str(config.address), 0))
+        except OSError as error:
+            mend = "give `address` one that each node has, or leave it out"
+            return [f"nothing can listen at {config.address} on this machine: {error.strerror}; {mend}"]
+        return []
 
     @property
     def _serves(self) -> bool:

@@ -29,6 +29,12 @@ from safekit_sdk import Share
 
 ALIVE: Final = "numgen inc mod 1 @alive"
 """True while the lease of the one who answers lasts: an element with a time limit, in a set of its own."""
+NOWHERE: Final = "00:00:00:00:00:00"
+"""The place of a server that leaves: nothing is passed on to it. Nodes of earlier versions take it for an address."""
+RECEIVED: Final = "received"
+"""A counter of what clients sent here."""
+PASSED: Final = "passed"
+"""A counter of what other servers passed on to this one."""
 _TTL: Final = {4: "ip ttl", 6: "ip6 hoplimit"}
 
 
@@ -61,6 +67,7 @@ def change(site: Site, share: Share) -> list[str]:
 
 def _directed(site: Site) -> list[str]:
     lines = [f"table netdev {site.table} {{", f" set alive {{ {BUCKET}; flags timeout; }}"]
+    lines += [f" counter {RECEIVED} {{ }}", f" counter {PASSED} {{ }}"]
     entry: list[str] = []
     for family, addresses in ((4, site.v4), (6, site.v6)):
         if addresses:
@@ -112,7 +119,8 @@ def _entry(family: int, addresses: Iterable[IPv4Address | IPv6Address]) -> list[
     for address in addresses:
         if family == 4:
             lines += [
-                f"  ip daddr {address} ip ttl > 1 goto pass4",
+                f"  ip daddr {address} ip ttl > 1 counter name {RECEIVED} goto pass4",
+                f"  ip daddr {address} counter name {PASSED}",
                 f"  arp operation request arp daddr ip {address} {ALIVE} accept",
                 f"  arp operation request arp daddr ip {address} drop",
             ]
@@ -121,7 +129,8 @@ def _entry(family: int, addresses: Iterable[IPv4Address | IPv6Address]) -> list[
             lines += [
                 f"  {asked} {ALIVE} accept",
                 f"  {asked} drop",
-                f"  ip6 daddr {address} ip6 hoplimit > 1 goto pass6",
+                f"  ip6 daddr {address} ip6 hoplimit > 1 counter name {RECEIVED} goto pass6",
+                f"  ip6 daddr {address} counter name {PASSED}",
             ]
     return lines
 
@@ -143,7 +152,7 @@ def _output(family: str, table: str, rules: list[str]) -> str:
 
 def _passing(site: Site, share: Share) -> list[str]:
     """Fill the maps and chains by which packets go to other servers."""
-    others = {node: mac for node, mac in sorted(share.places.items()) if node != site.node}
+    others = {node: mac for node, mac in sorted(share.places.items()) if node != site.node and mac != NOWHERE}
     numbers = {node: index for index, node in enumerate(others)}
     lines: list[str] = []
     for family, addresses in ((4, site.v4), (6, site.v6)):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from safekit_resource_nft_lb import delivery, place, ruleset
 from safekit_resource_nft_lb.announcing import announce
@@ -26,6 +28,10 @@ ANNOUNCED_S: Final = (0.1, 0.3, 1.0, 3.0)
 """When, after the first, it is announced again who answers for the addresses: a single packet may be lost."""
 REFRESH_S: Final = 60.0
 SETTLED_S: Final = 0.01
+QUIET_S: Final = 0.3
+"""When nothing arrived for so long, nobody sends it here any more; longer where heartbeats, and leases with them, are
+slow."""
+LEAVE_S: Final = 2.0
 LOOK_S: Final = 5.0
 """The longest time between two looks at the kernel's rules, whatever the kernel tells."""
 REMARKS: Final[Mapping[Mode, str]] = {
@@ -47,6 +53,7 @@ class NftLbResource(Resource[NftLbConfig], api=1):
     """Shares the clients of virtual addresses between the servers of a farm, in the kernel of each."""
 
     restarts: ClassVar[bool] = False
+    live_keys: ClassVar[frozenset[str]] = frozenset({"rules"})
 
     @classmethod
     def ident(cls, config: NftLbConfig) -> str:
@@ -71,6 +78,7 @@ class NftLbResource(Resource[NftLbConfig], api=1):
         self._table = ruleset.table_name(self.context.module, self.context.name)
         self._share = NOTHING
         self._site: Site | None = None
+        self._lease_s = self._lease_ends_s = 0.0
         self._announcing: asyncio.Task[None] | None = None
 
     @cached_property
@@ -95,13 +103,23 @@ class NftLbResource(Resource[NftLbConfig], api=1):
         self._kernel.run(ruleset.foundation(self._site))
         self.tell_place(found.mac)
 
-    async def stop(self, force: bool) -> None:  # noqa: ARG002 - by force it is no other
+    async def stop(self, force: bool) -> None:
         if self._announcing is not None:
             self._announcing.cancel()
+        if self._site is not None and self.config.mode == "directed" and not force:
+            await self._leave()
         self._kernel.run(ruleset.removal(self._table))
         self._site = None
         self._share = NOTHING
         self._note.unlink(missing_ok=True)
+
+    async def _leave(self) -> None:
+        """The others pass on nothing any more to a server without a place. What they send where no rule drops it, a
+        kernel that forwards packets answers with `time exceeded`, which clients take for the server's answer."""
+        self.tell_place(delivery.NOWHERE)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_S):
+                await self._until_nothing_arrives(delivery.PASSED)
 
     async def status(self) -> Status:
         tables = self._present()
@@ -133,16 +151,47 @@ class NftLbResource(Resource[NftLbConfig], api=1):
 
     async def lease(self, seconds: float) -> None:
         site = self._started()
+        self._lease_s, self._lease_ends_s = seconds, time.monotonic() + seconds
         try:
             self._kernel.run(ruleset.lease(site, seconds, self._share))
         except NftError:
             self._lay_again(site)
             self._kernel.run(ruleset.lease(site, seconds, self._share))
 
+    async def reconfigure(self, before: NftLbConfig) -> None:  # noqa: ARG002 - the rules are laid as a whole
+        """Other rules in one step, with the same share and what is left of the lease: no packet finds none."""
+        site = replace(self._started(), config=self.config)
+        left_s = self._lease_ends_s - time.monotonic()
+        lease = [ruleset.lease(site, left_s, self._share)] if left_s > 0 else []
+        self._kernel.run("\n".join([ruleset.foundation(site), ruleset.change(site, self._share), *lease]))
+        self._site = site
+
     async def settle(self) -> None:
         ports = {rule.port for rule in self.config.rules}
         while self._share.held or waits(self.config.addresses, ports):  # noqa: ASYNC110 - the kernel tells nobody
             await asyncio.sleep(SETTLED_S)
+        if self._counted(delivery.RECEIVED):
+            # it was the director, and is sent packets until all clients' neighbour tables have the next one
+            while self._share.director == self.context.node and self._others_share():  # noqa: ASYNC110
+                await asyncio.sleep(SETTLED_S)
+            await self._until_nothing_arrives(delivery.RECEIVED)
+
+    def _others_share(self) -> bool:
+        return any(place != delivery.NOWHERE for place in self._share.places.values())
+
+    async def _until_nothing_arrives(self, name: str) -> None:
+        """What this counter counts, for longer than a word takes to the others."""
+        seen = -1
+        while (now := self._counted(name)) != seen:
+            seen = now
+            await asyncio.sleep(min(max(QUIET_S, self._lease_s / 2), 3 * QUIET_S))
+
+    def _counted(self, name: str) -> int:
+        return sum(counter["packets"] for counter in self._counters("netdev") if counter["name"] == name)
+
+    def _counters(self, family: str) -> list[dict[str, Any]]:
+        listed = self._kernel.listed(f"counters table {family} {self._table}")
+        return [entry["counter"] for entry in listed if "counter" in entry]
 
     def _lay_again(self, site: Site) -> None:
         self._kernel.run("\n".join([ruleset.foundation(site), ruleset.change(site, self._share)]))
@@ -209,10 +258,7 @@ class NftLbResource(Resource[NftLbConfig], api=1):
 
     async def inspect(self, question: Mapping[str, str]) -> Mapping[str, str]:
         """`served`, `refused` (packets for others, or without a lease), `connections`, and the bucket of a `client`."""
-        counters = [
-            entry["counter"] for entry in self._kernel.listed(f"table inet {self._table}") if "counter" in entry
-        ]
-        facts = {counter["name"]: str(counter["packets"]) for counter in counters}
+        facts = {counter["name"]: str(counter["packets"]) for counter in self._counters("inet")}
         facts["mode"] = self.config.mode
         facts["interface"] = self._site.place.interface if self._site else ""
         facts["connections"] = str(connections(self.config.addresses))

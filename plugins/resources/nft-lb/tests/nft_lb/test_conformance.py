@@ -60,6 +60,7 @@ class TestInvisible(_NftLb):
     mode = "invisible"
 
 
+@pytest.mark.long
 class TestMulticast(_NftLb):
     mode = "multicast"
 

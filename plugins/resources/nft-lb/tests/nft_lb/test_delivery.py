@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from safekit_resource_nft_lb.config import DEFAULT_SEED
+from safekit_resource_nft_lb.config import DEFAULT_SEED, Rule
+from safekit_resource_nft_lb.delivery import NOWHERE
 from safekit_resource_nft_lb.jhash import bucket
 
 from safekit_sdk.testing import network_namespace
@@ -22,7 +23,12 @@ from .counts import COUNTS
 
 PATIENCE = str(COUNTS.patience_s)
 Record = Callable[[str, object], None]
-EVERY_WAY = [(mode, family) for mode in ("directed", "invisible", "multicast") for family in (4, 6)]
+EVERY_WAY = [
+    *(("directed", family) for family in (4, 6)),
+    ("invisible", 4),
+    ("multicast", 6),
+    *(pytest.param(mode, family, marks=pytest.mark.long) for mode, family in (("invisible", 6), ("multicast", 4))),
+]
 
 
 @pytest.fixture
@@ -94,6 +100,27 @@ async def test_no_new_connection_is_reset_while_the_map_changes(
     assert {line.split()[2] for line in lines} == {b"s1", b"s2", b"s3"}
     record_property("begun", COUNTS.begun)
     record_property("rebalances", COUNTS.rebalances)
+
+
+async def test_other_rules_are_laid_while_connections_begin(farm: Farm, sources: list[str]) -> None:
+    await farm.spread("s1", "s2", "s3")
+    program = [sys.executable, str(Path(__file__).with_name("clients.py")), "tcp", VIP[4], str(COUNTS.begun), *sources]
+    process = await asyncio.create_subprocess_exec(*farm.client.prefix, *program, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    lines: list[bytes] = []
+    for number in range(COUNTS.rebalances):
+        lines += [await process.stdout.readline() for _ in range(COUNTS.begun // (COUNTS.rebalances + 1))]
+        for server in farm.servers:
+            before = server.resource.config
+            rules = before.rules if number % 2 else (Rule(port=7000, hash="client_session"),)
+            server.resource.config = before.model_copy(update={"rules": rules})
+            with server.namespace.inside():
+                await server.resource.reconfigure(before)
+    lines += (await process.communicate())[0].splitlines()
+    assert len(lines) == COUNTS.begun
+    assert {line.split()[2] for line in lines} == {b"s1", b"s2", b"s3"}
+    own = {line.split()[2] for line in farm.ask("tcp", VIP[4], "40", sources[0])}
+    assert len(own) > 1, "each connection may reach another server now"
 
 
 @pytest.mark.parametrize(("mode", "family"), EVERY_WAY)
@@ -194,6 +221,73 @@ async def test_no_packet_travels_twice_whatever_the_servers_believe(farm: Farm) 
         *f"{sys.executable} {Path(__file__).with_name('clients.py')} udp {VIP[4]} 10 16 0.5 {address(4, 201)}".split()
     )
     assert frames(farm) - before < 100
+
+
+SEND = """import itertools, socket, sys, time
+for number in itertools.count():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, int(sys.argv[2]))
+        sender.sendto(b"x", (sys.argv[1], 7000))
+    print(number, flush=True)
+    time.sleep(0.02)
+"""
+
+
+@contextmanager
+def sending(farm: Farm, vip: str, ttl: int = 64) -> Iterator[None]:
+    """A datagram fifty times a second."""
+    program = [*farm.client.prefix, sys.executable, "-c", SEND, vip, str(ttl)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline()
+            yield
+        finally:
+            process.kill()
+
+
+async def test_who_was_the_director_stays_until_no_client_sends_to_it(farm: Farm) -> None:
+    """Its rules gone, what clients send to it would be answered with a reset."""
+    await farm.spread("s1", "s2", "s3")
+    first, vip = farm.servers[0], VIP[4]
+    neighbour = ("ip", "neighbour", "replace", vip, "lladdr", first.place, "dev", "eth0", "nud")
+    farm.client.command(*neighbour, "permanent")
+    with sending(farm, vip):
+        farm.director = "s2"
+        await farm.spread("s2", "s3")
+        with first.namespace.inside():
+            settling = asyncio.ensure_future(first.resource.settle())
+            await asyncio.wait([settling], timeout=1.0)
+            assert not settling.done()
+            farm.client.command("ip", "neighbour", "del", vip, "dev", "eth0")
+            async with asyncio.timeout(10.0):
+                await settling
+
+
+async def test_who_leaves_says_so_and_stays_until_nobody_passes_anything_on_to_it(farm: Farm) -> None:
+    """A copy for one that has left, where packets are forwarded, is answered with `time exceeded`."""
+    await farm.spread("s1", "s2", "s3")
+    first, told = farm.servers[0], f"place.{farm.servers[0].resource.context.name}"
+    neighbour = ("ip", "neighbour", "replace", VIP[4], "lladdr", first.place, "dev", "eth0", "nud", "permanent")
+    farm.client.command(*neighbour)
+    with first.namespace.inside():
+        with sending(farm, VIP[4], ttl=1):
+            stopping = asyncio.ensure_future(first.resource.stop(False))
+            await asyncio.wait([stopping], timeout=1.0)
+            assert not stopping.done()
+            assert first.resource.context.values[told] == NOWHERE  # type: ignore[attr-defined]
+        async with asyncio.timeout(10.0):
+            await stopping
+        assert first.namespace.command("nft", "list", "ruleset") == ""
+
+
+async def test_nothing_is_passed_on_to_a_server_without_a_place(farm: Farm) -> None:
+    farm.servers[2].place = NOWHERE
+    await farm.spread("s1", "s2")
+    with farm.servers[0].namespace.inside():
+        shown = farm.servers[0].namespace.command("nft", "list", "ruleset")
+    assert farm.servers[1].place in shown
+    assert NOWHERE not in shown
 
 
 def frames(farm: Farm) -> int:

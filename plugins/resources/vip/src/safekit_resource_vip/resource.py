@@ -13,8 +13,8 @@ from typing import ClassVar, Final
 from safekit_resource_vip import links
 from safekit_resource_vip.config import VipConfig
 from safekit_resource_vip.links import Link
-from safekit_resource_vip.wire import Wire
 from safekit_sdk import ConfigError, ModuleKind, Resource, ResourceState, Status, Verdict
+from safekit_sdk.wire import Wire
 
 ANNOUNCED_S: Final = (0.1, 0.3, 1.0, 3.0)
 """When, after the first, an address that was taken is announced again: a single packet may be lost."""
@@ -30,6 +30,9 @@ class VipResource(Resource[VipConfig], api=1):
     """A virtual IP address, where the service runs: clients find it there whichever node that is."""
 
     restarts: ClassVar[bool] = False
+    live_keys: ClassVar[frozenset[str]] = frozenset(
+        {"probe_count", "probe_wait", "on_conflict", "conflict_wait", "refresh", "check"}
+    )
 
     @classmethod
     def ident(cls, config: VipConfig) -> str:
@@ -66,7 +69,7 @@ class VipResource(Resource[VipConfig], api=1):
             )
         if holder is not None and holder.index != link.index:
             await links.remove(holder, address)
-        with Wire(link, address.ip) as wire:
+        with Wire(link.name, link.mac, address.ip) as wire:
             if not link.has(address.ip):
                 if not self._shared:
                     await self._until_free(wire)
@@ -131,7 +134,7 @@ class VipResource(Resource[VipConfig], api=1):
 
     async def watch(self) -> AsyncIterator[Verdict]:
         link = await _place(self.config)
-        with links.changes() as changes, Wire(link, self.config.address.ip) as wire:
+        with links.changes() as changes, Wire(link.name, link.mac, self.config.address.ip) as wire:
             chores = asyncio.create_task(self._keep_known(wire))
             try:
                 while True:
