@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
-import signal
-import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from safekit_sdk.procfs import all_pids, arguments
 from safekit_sdk.testing.groups import a_cgroup
+from safekit_sdk.testing.programs import a_sign, with_argument, write_program
 
 Write = Callable[[str], Path]
 
 
 @pytest.fixture
 def program(tmp_path: Path) -> Write:
-    """Write a program: a shell's, or Python's when it begins with `import`."""
-
-    def write(text: str) -> Path:
-        path = tmp_path / f"check-{secrets.token_hex(4)}"
-        first = f"#!{sys.executable} -I" if text.startswith("import") else "#!/bin/sh"
-        path.write_text(f"{first}\n{text}\n")
-        path.chmod(0o755)
-        return path
-
-    return write
+    """Write one: a shell's, or Python's when it begins with `import`."""
+    return partial(write_program, tmp_path)
 
 
 @pytest.fixture
@@ -41,16 +29,8 @@ def cgroup() -> Iterator[Path]:
 
 @pytest.fixture
 def sign() -> Iterator[str]:
-    """An argument by which a test finds its processes again; whatever is left of them is killed."""
-    sign = f"sk-sign-{secrets.token_hex(8)}"
-    yield sign
-    for pid in with_argument(sign):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
-def with_argument(sign: str) -> list[int]:
-    return [pid for pid in all_pids() if any(sign in argument for argument in arguments(pid))]
+    with a_sign() as sign:
+        yield sign
 
 
 @pytest.fixture

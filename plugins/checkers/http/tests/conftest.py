@@ -31,15 +31,18 @@ Answer = Callable[[asyncio.StreamWriter, bytes], Any]
 class Server:
     port: int
     scheme: str
+    host: str
     questions: list[bytes] = field(default_factory=list)
 
     @property
     def url(self) -> str:
-        return f"{self.scheme}://127.0.0.1:{self.port}/"
+        return f"{self.scheme}://{self.host}:{self.port}/"
 
 
 @asynccontextmanager
-async def _serving(answer: Answer | bytes, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
+async def _serving(
+    answer: Answer | bytes, tls: ssl.SSLContext | None = None, *, at: str = "127.0.0.1", socket_path: Path | None = None
+) -> AsyncIterator[Server]:
     """`answer` is the bytes of the answer, or is called with the writer and the question's head."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -56,8 +59,12 @@ async def _serving(answer: Answer | bytes, tls: ssl.SSLContext | None = None) ->
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
-    made = Server(server.sockets[0].getsockname()[1], "https" if tls else "http")
+    if socket_path is not None:
+        server: asyncio.Server = await asyncio.start_unix_server(serve, socket_path)
+    else:
+        server = await asyncio.start_server(serve, at, 0, ssl=tls)
+    port = 80 if socket_path else server.sockets[0].getsockname()[1]
+    made = Server(port, "https" if tls else "http", f"[{at}]" if ":" in at else at)
     try:
         yield made
     finally:
@@ -85,8 +92,17 @@ class Authority:
     def file(self) -> Path:
         return self.place / "authority.pem"
 
-    def context(self, *names: str, days: float = 30) -> ssl.SSLContext:
+    def context(self, *names: str, days: float = 30, asks_clients: bool = False) -> ssl.SSLContext:
         """A server's, with a certificate for these names or addresses that expires in so many days."""
+        made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        made.load_cert_chain(self.certified(*names, days=days))
+        if asks_clients:
+            made.load_verify_locations(self.file)
+            made.verify_mode = ssl.CERT_REQUIRED
+        return made
+
+    def certified(self, *names: str, days: float = 30) -> Path:
+        """A file with a key and its certificate."""
         key = ec.generate_private_key(ec.SECP256R1())
         alternative = [x509.IPAddress(ip_address(n)) if n[0].isdigit() else x509.DNSName(n) for n in names]
         certificate = (
@@ -97,9 +113,7 @@ class Authority:
         )
         path = self.place / f"server-{os.urandom(4).hex()}.pem"
         path.write_bytes(_pem(certificate, key))
-        made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        made.load_cert_chain(path)
-        return made
+        return path
 
 
 def _builder(name: str, days: float, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:

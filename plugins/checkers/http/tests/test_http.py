@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,14 @@ from safekit_sdk.testing import a_context
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
-async def look(tmp_path: Path, url: str, **settings: Any) -> Verdict:
+def checker(tmp_path: Path, url: str, **settings: Any) -> HttpChecker:
     config = HttpConfig.model_validate({"url": url, "timeout": "1s", **settings})
-    verdict = await asyncio.wait_for(HttpChecker(config, a_context(tmp_path)).check(), config.timeout.seconds)
+    return HttpChecker(config, a_context(tmp_path))
+
+
+async def look(tmp_path: Path, url: str, **settings: Any) -> Verdict:
+    made = checker(tmp_path, url, **settings)
+    verdict = await asyncio.wait_for(made.check(), made.config.timeout.seconds)
     assert "\n" not in verdict.reason
     return verdict
 
@@ -132,6 +138,44 @@ async def test_redirects_are_an_answer_or_followed_but_never_to_another_server(t
     assert "another server" in away.reason
 
 
+async def test_redirects_in_a_circle_are_followed_as_often_as_is_said(tmp_path: Path, serving: Any) -> None:
+    async with serving(b"HTTP/1.1 301 Moved\r\nContent-Length: 0\r\nLocation: /\r\n\r\n") as server:
+        verdict = await look(tmp_path, server.url, redirects=3, status=[200])
+    assert verdict.health is Health.DOWN
+    assert len(server.questions) == 4
+
+
+async def test_a_server_is_asked_over_ipv6(tmp_path: Path, serving: Any) -> None:
+    async with serving(GOOD, at="::1") as server:
+        assert (await look(tmp_path, server.url)).health is Health.UP
+    assert b"host: [::1]:" in server.questions[0].lower()
+    assert "refused" in (await look(tmp_path, server.url)).reason
+
+
+async def test_a_unix_socket_is_asked_and_down_when_nobody_listens_or_it_is_not_there(
+    tmp_path: Path, serving: Any
+) -> None:
+    path = tmp_path / "app.sock"
+    async with serving(GOOD, socket_path=path) as server:
+        assert (await look(tmp_path, "http://app/", socket=str(path))).health is Health.UP
+        assert b"host: app\r\n" in server.questions[0].lower()
+    assert "refused" in (await look(tmp_path, "http://app/", socket=str(path))).reason
+    path.unlink()
+    gone = await look(tmp_path, "http://app/", socket=str(path))
+    assert (gone.health, "is not there" in gone.reason) == (Health.DOWN, True)
+
+
+async def test_a_unix_socket_whose_server_accepts_no_more_is_down(tmp_path: Path) -> None:
+    path = tmp_path / "full.sock"
+    with contextlib.ExitStack() as opened:
+        server = opened.enter_context(socket.socket(socket.AF_UNIX))
+        server.bind(str(path))
+        server.listen(0)
+        opened.enter_context(socket.socket(socket.AF_UNIX)).connect(str(path))
+        verdict = await look(tmp_path, "http://app/", socket=str(path))
+    assert (verdict.health, "accepts no more" in verdict.reason) == (Health.DOWN, True)
+
+
 async def test_secrets_in_headers_are_sent_and_never_told(tmp_path: Path, serving: Any) -> None:
     secret = tmp_path / "token"
     secret.write_text("s3cret")
@@ -171,6 +215,32 @@ async def test_a_trusted_certificate_is_up_with_the_days_that_are_left(
         few = await look(tmp_path, server.url, verify=str(authority.file), min_certificate_days=40)
     assert few.health is Health.DOWN
     assert "at least 40" in few.reason
+
+
+async def test_a_certificate_that_soon_expires_is_up_with_a_warning_that_the_log_tells_once(
+    tmp_path: Path, serving: Any, authority: Any
+) -> None:
+    async with serving(GOOD, authority.context("127.0.0.1", days=5.5)) as server:
+        made = checker(tmp_path, server.url, verify=str(authority.file))
+        verdicts = [await made.check() for _ in range(2)]
+        quiet = await look(tmp_path, server.url, verify=str(authority.file), warn_certificate_days=5)
+    assert [(said.health, "5.5 days only" in said.reason) for said in verdicts] == [(Health.UP, True)] * 2
+    assert len(made.context.lines) == 1  # type: ignore[attr-defined]
+    assert "days" not in quiet.reason
+
+
+async def test_a_server_that_asks_for_a_certificate_is_shown_one(tmp_path: Path, serving: Any, authority: Any) -> None:
+    own = str(authority.certified("checker.example.org"))
+    async with serving(GOOD, authority.context("127.0.0.1", asks_clients=True)) as server:
+        shown = await look(tmp_path, server.url, verify=str(authority.file), client_certificate=own)
+        hidden = await look(tmp_path, server.url, verify=str(authority.file))
+    assert (shown.health, hidden.health) == (Health.UP, Health.DOWN)
+
+
+async def test_a_server_that_is_silent_in_the_midst_of_tls_is_down(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        verdict = await look(tmp_path, f"https://127.0.0.1:{silent.getsockname()[1]}/", timeout="300ms")
+    assert (verdict.health, "no answer in time" in verdict.reason) == (Health.DOWN, True)
 
 
 @pytest.mark.parametrize(
@@ -251,6 +321,8 @@ async def test_a_real_apache_that_is_stopped_accepts_and_is_down(tmp_path: Path,
         ({"url": "http://host/", "headers": {"X A": "a"}}, "headers"),
         ({"url": "https://host/", "verify": False, "min_certificate_days": 3}, "needs `verify`"),
         ({"url": "http://host/", "slow": "3s"}, "shorter than"),
+        ({"url": "http://host/", "socket": "app.sock"}, "absolute path"),
+        ({"url": "http://host/", "socket": "/" + "x" * 107}, "at most 107"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(settings: dict[str, Any], what: str) -> None:

@@ -1,36 +1,33 @@
-"""The promises of every checker, with a program that prints what `safekit status` does; test_node.py has that."""
+"""The promises of every checker, with a safekitd that knows what the suite says; test_node.py has a real one."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from safekit_checker_module import ModuleChecker
 
+from safekit_sdk import ModuleSeen
+from safekit_sdk.testing import RecordingContext, a_context
 from safekit_sdk.testing.conformance import CheckerConformance
 
 
 class TestModule(CheckerConformance):
     plugin = ModuleChecker
-    answer: Path
+    good_config: ClassVar[Mapping[str, Any]] = {"module": "db"}
+    seen = ModuleSeen()
 
     @pytest.fixture
-    def settings(self, tmp_path: Path) -> Mapping[str, Any]:
-        self.answer = tmp_path / "answer.json"
-        program = tmp_path / "safekit"
-        program.write_text(f'#!/bin/sh\n[ "$*" = "status db -o json" ] && exec cat {self.answer}\n')
-        program.chmod(0o755)
-        return {"module": "db", "program": str(program)}
+    def context(self, tmp_path: Path, config: Any) -> RecordingContext:
+        async def told(module: str) -> Mapping[str, ModuleSeen]:
+            return {"node1": self.seen}
+
+        return a_context(tmp_path, name=self.plugin.ident(config), module_states=told)
 
     async def make_up(self, config: Any) -> None:
-        self._say("PRIM", "Ready")
+        self.seen = ModuleSeen(state="PRIM", readiness="Ready", epoch=1)
 
     async def make_down(self, config: Any) -> None:
-        self._say("WAIT", "NotReady")
-
-    def _say(self, state: str, readiness: str) -> None:
-        module = {"name": "db", "state": state, "readiness": readiness, "epoch": 1, "since_s": 2.5, "reason": "why"}
-        self.answer.write_text(json.dumps({"node1": {"result": {"node": "node1", "modules": [module]}}}))
+        self.seen = ModuleSeen(state="WAIT", readiness="NotReady", epoch=1, reason="why")

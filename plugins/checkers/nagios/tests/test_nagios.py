@@ -57,6 +57,15 @@ def listener() -> Iterator[socket.socket]:
         yield made
 
 
+async def test_what_it_complains_about_is_not_its_answer_unless_it_gives_none(
+    context: Context, plugin: Callable[[str], Path]
+) -> None:
+    both = await look(context, str(plugin("echo deprecated >&2; echo 'OK: fine | t=1s'")))
+    assert (both.reason, both.facts["t"]) == ("OK: fine", "1s")
+    silent = await look(context, str(plugin("echo no such module >&2; exit 3")))
+    assert (silent.health, silent.reason) == (Health.UNKNOWN, "no such module")
+
+
 @pytest.mark.parametrize(
     ("code", "settings", "health"),
     [

@@ -43,7 +43,7 @@ async def serving_on_loopback(talk: Talk | None = None) -> AsyncIterator[int]:
         server.close()
         for task in talks:
             task.cancel()
-        await asyncio.gather(*talks)
+        await asyncio.gather(*talks, return_exceptions=True)
 
 
 def run_in_namespace(work: Callable[[], Coroutine[Any, Any, Verdict]], *setup: str) -> Verdict:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import pwd
 import re
 import shutil
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import ClassVar
 
 from safekit_checker_custom.config import CustomConfig
-from safekit_checker_custom.surroundings import environment, search_path
 from safekit_checker_custom.talker import Talker, signal_name
 from safekit_sdk import Checker, ConfigError, Context, Health, ModuleKind, Verdict
 from safekit_sdk.cgroup import cgroup_members, remove_cgroup
 from safekit_sdk.process import Completed, Family, end_processes, run
+from safekit_sdk.surroundings import account, environment, search_path
 
 OUTPUT_BYTES = 4096
 """The end of what a run printed, which is kept."""
@@ -27,6 +27,11 @@ _VERDICT = re.compile(r"(up|down|unknown)(?:[\s:,-]+(.*))?", re.IGNORECASE)
 
 class CustomChecker(Checker[CustomConfig], api=1):
     """Up while an own program says so: by its exit code, run after run, or in lines that it prints."""
+
+    facts: ClassVar[Mapping[str, str]] = {
+        "exit": "the exit code of the run",
+        "took_ms": "how long the run took",
+    }
 
     def __init__(self, config: CustomConfig, context: Context) -> None:
         super().__init__(config, context)
@@ -166,17 +171,9 @@ class CustomChecker(Checker[CustomConfig], api=1):
             found.append(f"{config.command[0]} is not there or not executable; correct `command:` or its mode")
         if not config.place.is_dir():
             found.append(f"the directory {config.place} is not there; make it, or correct `directory:`")
-        if config.user is not None and not _is_known(config.user):
+        if config.user is not None and not account(config.user):
             found.append(f"there is no user '{config.user}'; create it, or name another one")
         return found
-
-
-def _is_known(user: str) -> bool:
-    try:
-        pwd.getpwnam(user)
-    except KeyError:
-        return False
-    return True
 
 
 def _one_line(text: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from safekit_checker_disk.config import DiskConfig, least
 from safekit_checker_disk.prober import BlindError, Found, Prober, StalledError
@@ -20,6 +22,14 @@ _SEEN_DOWN = {
 
 class DiskChecker(Checker[DiskConfig], api=1):
     """Up while a file system has free space and inodes, can be written to, and answers in time."""
+
+    facts: ClassVar[Mapping[str, str]] = {
+        "path": "what was looked at",
+        "free": "the part that is free, and its size",
+        "free_inodes": "the part of the inodes that is free, where the file system has them",
+        "write_ms": "how long a write of a few bytes and its fsync took",
+        "error": "why it could not be looked at",
+    }
 
     def __init__(self, config: DiskConfig, context: Context) -> None:
         super().__init__(config, context)

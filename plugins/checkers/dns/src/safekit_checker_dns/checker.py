@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from ipaddress import ip_address
+from typing import ClassVar
 
 from safekit_checker_dns.config import DnsConfig
 from safekit_checker_dns.exchange import ask
@@ -19,6 +21,15 @@ _SHOWN_CHARS = 200
 
 class DnsChecker(Checker[DnsConfig], api=1):
     """Up while a DNS server resolves a name, to the answers that are expected of it."""
+
+    facts: ClassVar[Mapping[str, str]] = {
+        "answers": "what the name resolves to",
+        "transport": "udp or tcp",
+        "latency_ms": "from the question to the answer",
+        "server": "who was asked",
+        "error": "what was wrong with the answer",
+        "waited_ms": "from the question until it was called down",
+    }
 
     async def check(self) -> Verdict:
         loop = asyncio.get_running_loop()

@@ -1,5 +1,6 @@
 """The `errd` checker."""
 
-from safekit_checker_errd.checker import ErrdChecker, ErrdConfig
+from safekit_checker_errd.checker import ErrdChecker
+from safekit_checker_errd.config import ErrdConfig
 
 __all__ = ["ErrdChecker", "ErrdConfig"]

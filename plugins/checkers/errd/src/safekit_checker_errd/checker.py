@@ -4,91 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
-from collections.abc import AsyncIterator
-from typing import Annotated
+from collections.abc import AsyncIterator, Mapping
+from typing import ClassVar
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
-
-from safekit_checker_errd.finding import BlindError, Finder, Own, Wanted, check_view
+from safekit_checker_errd.config import ErrdConfig
+from safekit_checker_errd.finding import BlindError, Finder, Own, check_view
+from safekit_checker_errd.repairing import Repairs
 from safekit_checker_errd.roster import Roster
 from safekit_checker_errd.scanner import Scanner
-from safekit_sdk import Checker, CheckerConfig, Context, Duration, FailureAction, Health, ModuleKind, Verdict
+from safekit_sdk import Checker, Context, Health, ModuleKind, Verdict
+from safekit_sdk.surroundings import account
 
-INTERVAL_MIN = Duration(0.1)
 _SHOWN_PIDS = 8
-
-
-def _compiles(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"'{text}' is not a regular expression: {error}") from None
-    return text
-
-
-Regex = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_compiles)]
-
-
-class ErrdConfig(CheckerConfig):
-    process: Annotated[str, Field(min_length=1, max_length=255)] | None = None
-    """Exact name: the kernel's (`ps -o comm`), or the last part of the path it was called by or runs from."""
-    nameregex: Regex | None = None
-    """Searched in each of these names; instead of `process`."""
-    argregex: Regex | None = None
-    """Searched in the command line as `ps -o args` shows it, its first 8,192 characters."""
-    atleast: int = Field(default=1, ge=0, le=10_000)
-    """Fewer is down."""
-    atmax: int = Field(default=-1, ge=-1, le=10_000)
-    """More is down, seen at the next look; -1 is no limit."""
-    leader: bool = False
-    """Count session leaders only: a server's main process, not the workers that outlive it."""
-    own: bool = False
-    """Count only what this module started: the processes in its cgroup, or with its marker where there is none."""
-    interval: Duration = Duration(2)
-    """Between looks for new processes; a death needs none. At least 100ms."""
-    timeout: Duration = Duration(5)
-    """A look at /proc that takes longer counts as unknown."""
-    action: FailureAction = "stopstart"
-    """What the generated rule does when the verdict is down."""
-
-    @field_validator("interval")
-    @classmethod
-    def _not_all_the_time(cls, interval: Duration) -> Duration:
-        if interval < INTERVAL_MIN:
-            raise ValueError(f"an interval of {interval} would keep a processor busy; at least {INTERVAL_MIN}")
-        return interval
-
-    @model_validator(mode="after")
-    def _says_which(self) -> ErrdConfig:
-        if self.process and self.nameregex:
-            raise ValueError("give process or nameregex, not both")
-        if not (self.process or self.nameregex or self.argregex):
-            raise ValueError("say which processes: give process, nameregex or argregex")
-        if -1 < self.atmax < self.atleast:
-            raise ValueError(f"atmax {self.atmax} is less than atleast {self.atleast}")
-        return self
-
-    @property
-    def wanted(self) -> Wanted:
-        name, args = (re.compile(regex) if regex else None for regex in (self.nameregex, self.argregex))
-        return Wanted(self.process, name, args, self.leader)
-
-    @property
-    def label(self) -> str:
-        """What is looked for, as the operator wrote it."""
-        parts = (self.process, self.nameregex and f"/{self.nameregex}/", self.argregex and f"with /{self.argregex}/")
-        return " ".join(part for part in parts if part)
+_AGAIN_S = 0.1
+"""Between looks for what a repair has started."""
 
 
 class ErrdChecker(Checker[ErrdConfig], api=1):
     """Down the instant that too few of a service's processes are left."""
+
+    facts: ClassVar[Mapping[str, str]] = {
+        "count": "how many of the processes run",
+        "pids": "the first of their numbers",
+        "wanted": "how many are wanted",
+        "died": "the number of the one that died last",
+        "process": "its name",
+        "how": "how it ended",
+    }
 
     def __init__(self, config: ErrdConfig, context: Context) -> None:
         super().__init__(config, context)
         own = Own(context.cgroup, f"{context.node}/{context.module}/") if config.own else None
         self._scanner = Scanner(Finder(config.wanted, own).find)
         self._roster: Roster | None = None
+        self._repairs = Repairs(config, context)
+        self._others: tuple[str, ...] = ()
 
     async def watch(self) -> AsyncIterator[Verdict]:
         """A verdict after every look: each `interval`, and at once when a death leaves too few."""
@@ -96,6 +48,8 @@ class ErrdChecker(Checker[ErrdConfig], api=1):
             self._roster = roster
             while True:
                 verdict = await self._look(roster)
+                if self.config.repair and verdict.health is Health.DOWN and len(roster) < self.config.atleast:
+                    verdict = await self._repaired(roster, verdict)
                 yield verdict
                 alert = verdict.health is Health.UP or len(roster) >= self.config.atleast
                 await self._rest(roster, alert)
@@ -114,12 +68,28 @@ class ErrdChecker(Checker[ErrdConfig], api=1):
             async with asyncio.timeout(pause_s):
                 await roster.wait_below(self.config.atleast)
 
+    async def _repaired(self, roster: Roster, down: Verdict) -> Verdict:
+        """Up when the repair brought enough back in its time, else what was seen and why that did not help."""
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + self.config.repair_timeout.seconds
+        if failure := self._repairs.worn_out or await self._repairs.run(down.reason):
+            return Verdict.down(f"{down.reason}; {failure}", **down.facts)
+        while True:
+            verdict = await self._look(roster)
+            if verdict.health is Health.UP:
+                return Verdict.up(f"{verdict.reason}; repaired, after {down.reason}", **verdict.facts)
+            if loop.time() >= deadline_s:
+                return Verdict.down(f"{verdict.reason}; the repair did not bring them back", **down.facts)
+            await asyncio.sleep(_AGAIN_S)
+
     async def _look(self, roster: Roster) -> Verdict:
         """Before a death is called down, all processes are looked at once more: a graceful restart has put
         another one in its place, which is not known yet."""
         died = len(roster) < self.config.atleast and bool(roster.deaths)
         try:
-            roster.update(await self._scanner.scan(self.config.timeout.seconds))
+            found = await self._scanner.scan(self.config.timeout.seconds)
+            roster.update(found.counted)
+            self._others = found.others
         except BlindError as blind:
             if died:
                 return self._down(roster, f"; {blind}, so whether another took its place is not known")
@@ -137,8 +107,11 @@ class ErrdChecker(Checker[ErrdConfig], api=1):
     def _down(self, roster: Roster, doubt: str = "") -> Verdict:
         most = f", at most {self.config.atmax}" if self.config.atmax > -1 else ""
         limits = f"at least {self.config.atleast}{most}"
-        reason = f"{self._counted(roster)}, wanted {limits}{_told(roster)}{doubt}"
+        reason = f"{self._counted(roster)}, wanted {limits}{_told(roster)}{self._told_others()}{doubt}"
         return Verdict.down(reason, wanted=limits, **_facts(roster))
+
+    def _told_others(self) -> str:
+        return "".join(f"; {other}" for other in self._others)
 
     def _counted(self, roster: Roster) -> str:
         return f"{len(roster)} {self.config.label} {'runs' if len(roster) == 1 else 'run'}"
@@ -146,17 +119,24 @@ class ErrdChecker(Checker[ErrdConfig], api=1):
     @classmethod
     def ident(cls, config: ErrdConfig) -> str:
         """`apache2`, or the regular expression with `_` for what an identifier cannot hold."""
-        text = config.name or config.process or config.nameregex or config.argregex or "default"
+        text = config.name or config.wanted.process or config.nameregex or config.argregex or "default"
         safe = re.sub(r"[^A-Za-z0-9_.:-]+", "_", text)[:63]
         return safe if re.match(r"[A-Za-z0-9_]", safe) else f"_{safe[:62]}"
 
     @classmethod
     def preflight(cls, config: ErrdConfig, kind: ModuleKind) -> list[str]:  # noqa: ARG003 - a hook of the SDK
+        found = []
         try:
             check_view()
         except (BlindError, OSError) as blind:
-            return [str(blind)]
-        return []
+            found.append(str(blind))
+        if config.user is not None and not account(config.user):
+            found.append(f"there is no user '{config.user}'; create it, or name another one")
+        if config.program is not None and not config.program.is_file():
+            found.append(f"the program {config.program} is not there; install it, or correct `program:`")
+        if config.repair is not None and not os.access(config.repair[0], os.X_OK):
+            found.append(f"{config.repair[0]} is not there or not executable; correct `repair:` or its mode")
+        return found
 
 
 def _told(roster: Roster) -> str:

@@ -29,7 +29,8 @@ class Scanner(Generic[T]):
         outcome.set_running_or_notify_cancel()
         threading.Thread(target=self._run, args=(outcome,), name="errd-scan", daemon=True).start()
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(outcome), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.wrap_future(outcome)
         except TimeoutError:
             raise BlindError(f"a look at /proc took longer than {timeout_s:g} s") from None
 

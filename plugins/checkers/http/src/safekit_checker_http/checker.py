@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+from collections.abc import Mapping
 from typing import ClassVar
 from urllib.parse import urljoin, urlsplit
 
@@ -20,11 +21,21 @@ _SHOWN_BYTES = 60
 class HttpChecker(Checker[HttpConfig], api=1):
     """Up while a web server answers a question with the status, and the body, that it should."""
 
+    facts: ClassVar[Mapping[str, str]] = {
+        "status": "of the answer",
+        "latency_ms": "from the question to the end of the answer, redirects included",
+        "certificate_days": "how long the server's certificate is still good",
+        "url": "what was asked for",
+        "error": "what was wrong",
+        "waited_ms": "from the question until it was called down",
+    }
+
     agent: ClassVar[str] = "safekit"
 
     def __init__(self, config: HttpConfig, context: Context) -> None:
         super().__init__(config, context)
         self._tls: ssl.SSLContext | None = None
+        self._warned_days: int | None = None
 
     async def check(self) -> Verdict:
         loop = asyncio.get_running_loop()
@@ -39,7 +50,17 @@ class HttpChecker(Checker[HttpConfig], api=1):
         facts = {"status": str(reply.status), "latency_ms": f"{(loop.time() - began_s) * 1000:.1f}"}
         if reply.days_left is not None:
             facts["certificate_days"] = f"{reply.days_left:.1f}"
-        return Verdict.up(f"{url} answers {reply.status}", **facts)
+        return Verdict.up(f"{url} answers {reply.status}{self._warning(reply.days_left)}", **facts)
+
+    def _warning(self, days_left: float | None) -> str:
+        """Also to the module's log, once for each day that is left."""
+        bound = self.config.warn_certificate_days
+        if days_left is None or bound is None or days_left >= bound:
+            return ""
+        if self._warned_days != int(days_left):
+            self._warned_days = int(days_left)
+            self.context.log(f"warning: the certificate of {self.config.url} is good for {days_left:.1f} days")
+        return f"; its certificate is good for {days_left:.1f} days only"
 
     async def _ask(self, deadline_s: float) -> tuple[Reply, str]:
         """The last answer, redirects followed, and where it came from."""
@@ -68,7 +89,8 @@ class HttpChecker(Checker[HttpConfig], api=1):
         headers = {"Host": name, "User-Agent": self.agent, "Accept": "*/*", "Connection": "close"}
         headers |= {name.title(): self._revealed(value) for name, value in self.config.headers.items()}
         server_name = (self.config.host or "").partition(":")[0] or (parts.hostname or "")
-        return Question(url, self.config.method, headers, server_name, self._tls if parts.scheme == "https" else None)
+        secured = self._tls if parts.scheme == "https" else None
+        return Question(url, self.config.method, headers, server_name, secured, self.config.socket)
 
     @staticmethod
     def _revealed(value: Secret | str) -> str:

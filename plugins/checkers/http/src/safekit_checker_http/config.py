@@ -13,6 +13,9 @@ from safekit_sdk import CheckerConfig, Duration, Secret
 
 _TOKEN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$"
 
+_SOCKET_BYTES_MAX = 107
+"""unix(7): what the kernel takes."""
+
 
 def _url(text: str) -> str:
     parts = urlsplit(text)
@@ -48,6 +51,12 @@ def _compiles(text: str) -> str:
     return text
 
 
+def _socket(path: Path) -> Path:
+    if not path.is_absolute() or len(bytes(path)) > _SOCKET_BYTES_MAX:
+        raise ValueError(f"'{path}' is not the absolute path of a socket, of at most {_SOCKET_BYTES_MAX} bytes")
+    return path
+
+
 def _header(value: Any) -> Any:
     """`file:/path` and `env:NAME` are secrets; anything else is the value itself."""
     if isinstance(value, str) and re.match(r"(env:|file:/)", value):
@@ -62,6 +71,7 @@ StatusRange = Annotated[str, BeforeValidator(_range)]
 HeaderName = Annotated[str, Field(pattern=_TOKEN)]
 HeaderValue = Annotated[Secret | str, BeforeValidator(_header)]
 Regex = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_compiles)]
+SocketPath = Annotated[Path, AfterValidator(_socket)]
 Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,252}$")]
 
 
@@ -72,6 +82,8 @@ class HttpConfig(CheckerConfig):
     """HEAD asks for no body."""
     host: Host | None = None
     """The name in the Host header, and the one that the certificate is checked for, when the url has an address."""
+    socket: SocketPath | None = None
+    """A unix socket that is asked instead of the url's host and port: an application server's behind a proxy."""
     headers: dict[HeaderName, HeaderValue] = Field(default={}, max_length=32)
     """Sent with the question. A value is given in clear, or as a secret: `file:/etc/safekit/token`."""
     status: tuple[StatusRange, ...] = Field(default=("200-399",), min_length=1, max_length=16)
@@ -86,6 +98,8 @@ class HttpConfig(CheckerConfig):
     """Whether the server's certificate must be trusted; a path is that of the authorities' certificates (PEM)."""
     min_certificate_days: int | None = Field(default=None, ge=0, le=3650)
     """Down when the server's certificate is good for fewer days."""
+    warn_certificate_days: int | None = Field(default=14, ge=0, le=3650)
+    """Up still, but the verdict and once a day the module's log say it when the certificate is good for fewer days."""
     client_certificate: Path | None = None
     """A PEM file with the certificate and the key that are shown to the server."""
     interval: Duration = Duration(5)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -30,6 +32,8 @@ class Question:
     server_name: str
     """Whom the certificate must be for."""
     tls: ssl.SSLContext | None
+    socket: Path | None = None
+    """Asked instead of the url's host and port."""
 
     @property
     def parts(self) -> SplitResult:
@@ -74,8 +78,7 @@ async def ask(question: Question, patience_s: float) -> Reply:
 async def _connection(
     question: Question, deadline_s: float
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    host = question.parts.hostname or ""
-    opened = await connect(host, question.port, deadline_s - asyncio.get_running_loop().time())
+    opened = await _opened(question, deadline_s - asyncio.get_running_loop().time())
     try:
         secured: dict[str, Any] = {}
         if question.tls is not None:
@@ -88,6 +91,21 @@ async def _connection(
         yield reader, writer
     finally:
         writer.transport.abort()
+
+
+async def _opened(question: Question, patience_s: float) -> socket.socket:
+    if question.socket is None:
+        return await connect(question.parts.hostname or "", question.port, patience_s)
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        opened.connect(str(question.socket))  # of a unix socket this is done, or refused, at once
+    except OSError as error:
+        opened.close()
+        if isinstance(error, FileNotFoundError | BlockingIOError):
+            how = "accepts no more connections" if isinstance(error, BlockingIOError) else "is not there"
+            raise SilentError(f"the socket {question.socket} {how}") from None
+        raise
+    return opened
 
 
 async def _converse(

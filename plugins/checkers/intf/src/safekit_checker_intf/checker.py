@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from typing import Annotated, Final
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
@@ -37,6 +37,11 @@ class IntfConfig(CheckerConfig):
 
 class IntfChecker(Checker[IntfConfig], api=1):
     """Down the instant that a network interface goes, is switched off, or loses its link."""
+
+    facts: ClassVar[Mapping[str, str]] = {
+        "interface": "which one",
+        "state": "what the kernel says of it",
+    }
 
     async def watch(self) -> AsyncIterator[Verdict]:
         """A verdict each `interval`, and at once when the health is another one."""

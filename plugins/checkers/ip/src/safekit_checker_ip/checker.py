@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any, Final
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, ClassVar, Final
 
 from safekit_checker_ip import machine
 from safekit_checker_ip.config import IpConfig
-from safekit_checker_ip.machine import Holding, Machine
-from safekit_checker_ip.wire import Wire, may_ask
+from safekit_checker_ip.machine import Holding, Link, Machine
 from safekit_sdk import Checker, Context, ModuleKind, Verdict
 from safekit_sdk.netlink import Changes
+from safekit_sdk.wire import Wire, may_ask
 
 HEED_S: Final = 1.0
 """The shortest time between two looks that another machine's claims cause: a flood of these is none of looks."""
@@ -22,9 +22,16 @@ CANCEL_S: Final = 0.02
 class IpChecker(Checker[IpConfig], api=1):
     """Down the instant that an address is no longer on this machine, and when another machine has it too."""
 
+    facts: ClassVar[Mapping[str, str]] = {
+        "address": "which one",
+        "interface": "where it is",
+        "other": "the hardware address of another machine that says it has it",
+    }
+
     def __init__(self, config: IpConfig, context: Context) -> None:
         super().__init__(config, context)
         self._wire: Wire | None = None
+        self._wire_of: Link | None = None
         self._seen: Machine | None = None
         self._logged: bytes | None = None
         self._heeded_s = -HEED_S
@@ -100,14 +107,15 @@ class IpChecker(Checker[IpConfig], api=1):
         if self.config.duplicate == "ignore" or self.context.kind == "farm" or not holding.link.can_ask:
             self._hang_up()
             return None
-        if self._wire is None or self._wire.link != holding.link:
+        if self._wire is None or self._wire_of != holding.link:
             self._hang_up()
-            self._wire = Wire(holding.link, self.config.address)
+            self._wire = Wire(holding.link.name, holding.link.mac, self.config.address)
+            self._wire_of = holding.link
         mac = None
         for _ in range(2):
             self._wire.forget()
             self._wire.ask()
-            mac = await self._wire.claim(seen.macs, self.config.probe_wait.seconds)
+            mac = await self._wire.claim(self.config.probe_wait.seconds, seen.macs)
             if mac is None:
                 break
         return mac
@@ -141,7 +149,7 @@ class IpChecker(Checker[IpConfig], api=1):
         """Return when another machine claims the address."""
         loop = asyncio.get_running_loop()
         await asyncio.sleep(self._heeded_s + HEED_S - loop.time())
-        if await wire.claim(seen.macs, max(due_s - loop.time(), 0.0)) is not None:
+        if await wire.claim(max(due_s - loop.time(), 0.0), seen.macs) is not None:
             self._heeded_s = loop.time()
 
     @classmethod

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from safekit_checker_load import readings
 from safekit_checker_load.config import LoadConfig
@@ -45,6 +46,11 @@ class _Look:
 
 class LoadChecker(Checker[LoadConfig], api=1):
     """Up while the machine and the module's cgroup have processor, memory and disk left."""
+
+    facts: ClassVar[Mapping[str, str]] = {
+        "*": "each measurement by its name (`load_per_cpu_5m`, `memory_available`, `io_pressure_60s`), in percent but "
+        "for the load; each event (`module_oom_kill`, `machine_oom_kill`) with how often it was",
+    }
 
     def __init__(self, config: LoadConfig, context: Context) -> None:
         super().__init__(config, context)

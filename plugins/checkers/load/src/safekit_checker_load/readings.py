@@ -61,7 +61,10 @@ def memory_events(cgroup: Path | None) -> dict[str, int]:
     try:
         return {name: int(count) for name, count in _pairs(_text(cgroup / "memory.events"), " ")}
     except BlindError as blind:
-        raise BlindError(f"the memory of the module's cgroup is not accounted ({blind})") from None
+        raise BlindError(
+            f"the memory of the module's cgroup is not accounted ({blind}); boot with "
+            "systemd.unified_cgroup_hierarchy=1, or use machine_oom_kill"
+        ) from None
 
 
 def machine_oom_kills(proc: Path = PROC) -> dict[str, int]:

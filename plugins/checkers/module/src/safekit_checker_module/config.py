@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from safekit_sdk import CheckerConfig, Duration, FailureAction, Ident, Scope
 
 State = Literal["STOP", "WAIT", "ALONE", "PRIM", "SECOND", "UP"]
-
-
-def _absolute(path: Path) -> Path:
-    if not path.is_absolute():
-        raise ValueError(f"'{path}' is not an absolute path; begin it with /")
-    return path
 
 
 class ModuleConfig(CheckerConfig):
@@ -29,12 +22,8 @@ class ModuleConfig(CheckerConfig):
     """Only when it is Ready, not while it is still starting."""
     restarted: bool = False
     """Also down, for one check, when its service was started anew since the last one: by a failover, for one."""
-    program: Annotated[Path, AfterValidator(_absolute)] | None = None
-    """The command `safekit`; that of this installation when absent."""
     interval: Duration = Duration(10)
     """Time from the start of one check to the start of the next."""
-    timeout: Duration = Duration(10)
-    """A check that takes longer is killed and counts as unknown; nine tenths are given to the nodes."""
     when: Scope | None = "pre"
     """From before the module starts, so that it waits for the other one."""
     action: FailureAction = "wait"

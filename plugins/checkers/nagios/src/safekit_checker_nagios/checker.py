@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import pwd
 import re
 import shutil
 import signal
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from safekit_checker_nagios.config import NagiosConfig
 from safekit_checker_nagios.perfdata import Output, read_metrics, read_output
 from safekit_checker_nagios.program import Program, search_path
 from safekit_sdk import Checker, ConfigError, Context, Health, ModuleKind, Verdict
 from safekit_sdk.process import Completed
+from safekit_sdk.surroundings import account
 
 REASON_CHARS = 400
 METRICS_MAX = 28
@@ -22,6 +24,12 @@ _STATES = {0: "OK", 1: "WARNING", 2: "CRITICAL", 3: "UNKNOWN"}
 
 class NagiosChecker(Checker[NagiosConfig], api=1):
     """Up while a Monitoring plugin (Nagios, Icinga) says OK; its performance data become facts."""
+
+    facts: ClassVar[Mapping[str, str]] = {
+        "state": "what the plugin said: OK, WARNING, CRITICAL, UNKNOWN",
+        "took_ms": "how long it ran",
+        "*": "each of its performance data by its label, as it wrote it",
+    }
 
     def __init__(self, config: NagiosConfig, context: Context) -> None:
         super().__init__(config, context)
@@ -33,9 +41,10 @@ class NagiosChecker(Checker[NagiosConfig], api=1):
         except ConfigError as error:
             return Verdict.unknown(_one_line(str(error)))
         output = read_output(done.output)
+        said = output.text or next((line for line in reversed(done.errors.splitlines()) if line.strip()), "")
         if trouble := self._trouble(done):
-            return Verdict.unknown(_one_line(f"{self.config.label} {trouble}{': ' * bool(output.text)}{output.text}"))
-        return self._verdict(done, output)
+            return Verdict.unknown(_one_line(f"{self.config.label} {trouble}{': ' * bool(said)}{said}"))
+        return self._verdict(done, said, output)
 
     async def close(self) -> None:
         self._program.close()
@@ -50,9 +59,9 @@ class NagiosChecker(Checker[NagiosConfig], api=1):
             return f"exited with status {done.returncode}, which means nothing (0 to 3 do)"
         return ""
 
-    def _verdict(self, done: Completed, output: Output) -> Verdict:
+    def _verdict(self, done: Completed, said: str, output: Output) -> Verdict:
         state = _STATES[done.returncode]
-        reason = _one_line(output.text) or f"{self.config.label} says {state} and no more"
+        reason = _one_line(said) or f"{self.config.label} says {state} and no more"
         facts = {"state": state, "took_ms": f"{done.duration_s * 1000:.0f}"}
         return Verdict(self._health(state), reason, facts | _metrics(output.perfdata, frozenset(facts)))
 
@@ -73,7 +82,7 @@ class NagiosChecker(Checker[NagiosConfig], api=1):
             found.append(f"the plugin {config.command[0]} is not there or not executable; install its package")
         if not (config.directory or Path("/")).is_dir():
             found.append(f"the directory {config.directory} is not there; make it, or correct `directory:`")
-        if config.user is not None and not _is_known(config.user):
+        if config.user is not None and not account(config.user):
             found.append(f"there is no user '{config.user}'; create it, or name another one")
         return found
 
@@ -84,14 +93,6 @@ def _metrics(perfdata: str, taken: frozenset[str]) -> dict[str, str]:
     kept = {f"perf.{one.label}" if one.label in taken else one.label: one.measured for one in metrics[:METRICS_MAX]}
     left_out = len(metrics) - METRICS_MAX
     return kept | ({"metrics_left_out": str(left_out)} if left_out > 0 else {})
-
-
-def _is_known(user: str) -> bool:
-    try:
-        pwd.getpwnam(user)
-    except KeyError:
-        return False
-    return True
 
 
 def _signal_name(number: int) -> str:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import pwd
 from pathlib import Path
 
 from safekit_checker_nagios.config import PLUGIN_PLACES, NagiosConfig
 from safekit_sdk import Context
 from safekit_sdk.cgroup import cgroup_members, remove_cgroup
 from safekit_sdk.process import Completed, Family, end_processes, run
+from safekit_sdk.surroundings import DEFAULT_PATH, account
 
 OUTPUT_BYTES = 65536
 """The end of what it printed, which is kept; a plugin prints a few lines."""
-_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Program:
@@ -31,6 +30,7 @@ class Program:
             env=self._environment(),
             cwd=config.directory or Path("/"),
             output_limit_bytes=OUTPUT_BYTES,
+            errors_apart=True,
             cgroup=home,
             end_cgroup=home is not None,
             user=config.user,
@@ -47,7 +47,7 @@ class Program:
     def _environment(self) -> dict[str, str]:
         """Numbers with a point whatever the machine's language, and the module's variables."""
         return {
-            **_of_account(self._config.user),
+            **account(self._config.user or os.geteuid()),
             "LC_ALL": "C",
             **self._context.settings,
             "PATH": search_path(self._context.settings.get("PATH")),
@@ -57,13 +57,4 @@ class Program:
 
 def search_path(own: str | None = None) -> str:
     """Where plugins are looked for, and what they call."""
-    return ":".join((*PLUGIN_PLACES, own or os.environ.get("PATH") or _DEFAULT_PATH))
-
-
-def _of_account(user: str | None) -> dict[str, str]:
-    """Nothing for a user that there is not: starting the program says so."""
-    try:
-        entry = pwd.getpwnam(user) if user else pwd.getpwuid(os.geteuid())
-    except KeyError:
-        return {}
-    return {"HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name}
+    return ":".join((*PLUGIN_PLACES, own or os.environ.get("PATH") or DEFAULT_PATH))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
@@ -59,6 +60,8 @@ class PingConfig(CheckerConfig):
 
 class PingChecker(Checker[PingConfig], api=1):
     """Up while enough of some addresses answer to ICMP echo (ping)."""
+
+    facts: ClassVar[Mapping[str, str]] = {"*": "each host that was asked: how long its answer took, or what was wrong"}
 
     async def check(self) -> Verdict:
         loop = asyncio.get_running_loop()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints
 
@@ -35,6 +36,13 @@ class TcpConfig(CheckerConfig):
 
 class TcpChecker(Checker[TcpConfig], api=1):
     """Up while a connection to host:port opens within the timeout, and the service answers as expected."""
+
+    facts: ClassVar[Mapping[str, str]] = {
+        "address": "where it was connected to",
+        "latency_ms": "until the connection was open and the answer, if one is wanted, was there",
+        "error": "what was wrong",
+        "waited_ms": "from the attempt until it was called down",
+    }
 
     async def check(self) -> Verdict:
         loop = asyncio.get_running_loop()

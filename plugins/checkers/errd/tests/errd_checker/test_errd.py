@@ -3,49 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 from safekit_checker_errd import ErrdChecker, ErrdConfig
-from safekit_checker_errd.finding import BlindError, Finder, Wanted
-from safekit_checker_errd.scanner import Scanner
+from safekit_checker_errd.finding import Finder, Wanted
 
-from safekit_sdk import Context, Health, Ident, Verdict, check_api
+from safekit_sdk import Health, Ident, check_api
 from safekit_sdk.procfs import MARKER
 
+from .kit import checker, first, watching
+
 KERNEL = tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])
-
-
-def checker(cgroup: Path | None = None, **settings: Any) -> ErrdChecker:
-    settings.setdefault("interval", "1h")
-    return ErrdChecker(ErrdConfig(**settings), Context("web", "mirror", "n1", "test", cgroup=cgroup))
-
-
-@contextlib.asynccontextmanager
-async def watching(watched: ErrdChecker) -> AsyncIterator[Callable[[], Any]]:
-    """A function that returns the next verdict, within 20 s."""
-    verdicts = watched.watch()
-    try:
-        yield lambda: asyncio.wait_for(anext(verdicts), 20)
-    finally:
-        await verdicts.aclose()  # type: ignore[attr-defined]
-
-
-async def first(watched: ErrdChecker) -> Verdict:
-    async with watching(watched) as verdict:
-        said: Verdict = await verdict()
-        return said
 
 
 def kill(process: subprocess.Popen[bytes], number: signal.Signals = signal.SIGKILL) -> None:
@@ -253,7 +231,7 @@ async def test_a_leader_is_told_from_the_workers_of_its_session(program: Path, s
 
 
 def fitting(**wanted: Any) -> set[int]:
-    return set(Finder(Wanted(**wanted)).find())
+    return set(Finder(Wanted(**wanted)).find().counted)
 
 
 def test_a_long_name_is_the_programs_not_the_kernels(program: Path, start: Any) -> None:
@@ -307,22 +285,6 @@ async def test_apache_whose_main_process_is_killed_is_down_although_its_workers_
         down = await verdict()
     assert (down.health, down.facts["died"]) == (Health.DOWN, str(main))
     assert fitting(argregex=re.compile(re.escape(str(configuration)))) - {main}
-
-
-async def test_a_look_that_hangs_is_unknown_and_the_next_one_does_not_pile_up() -> None:
-    released = threading.Event()
-    scanner = Scanner(lambda: released.wait(60))
-    with pytest.raises(BlindError, match="longer than"):
-        await scanner.scan(0.05)
-    with pytest.raises(BlindError, match="not come back"):
-        await scanner.scan(60)
-    released.set()
-    for _ in range(1000):
-        with contextlib.suppress(BlindError):
-            assert await scanner.scan(60) is True
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("the scanner stays blind")
 
 
 async def test_a_cancelled_watch_gives_its_descriptors_back(

@@ -1,0 +1,1 @@
+"""Tests of the errd checker, on real processes."""
