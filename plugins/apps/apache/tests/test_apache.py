@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+import subprocess
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from pydantic import ValidationError
-from safekit_apache import ApacheApp, ApacheConfig, main_process
+from safekit_apache import ApacheApp, ApacheConfig
 
 from safekit_sdk import ConfigError, ModuleRequest, ResourceState
 from safekit_sdk.process import Family
@@ -31,9 +33,21 @@ def family(app: ApacheApp) -> Family:
     return Family.of(app.context, "apache.apache")
 
 
+@contextlib.contextmanager
+def started(argv: list[str]) -> Iterator[int]:
+    """A process of somebody else; when it is `true`, it has ended and nobody has asked how."""
+    with subprocess.Popen(argv) as other:
+        if argv == ["true"]:
+            os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+        try:
+            yield other.pid
+        finally:
+            other.terminate()
+
+
 async def gone(app: ApacheApp, main: int) -> None:
     for _ in range(500):
-        if main_process.find(family(app)) != main:
+        if family(app).leader() != main:
             return
         await asyncio.sleep(0.01)
     pytest.fail(f"{main} lives")
@@ -51,6 +65,27 @@ async def test_a_taken_port_is_told(site: Any, app: ApacheApp) -> None:
     with socket.create_server(("127.0.0.1", site.port)), pytest.raises(ConfigError, match=r"ended as it started.*bind"):
         await app.start()
     assert (await app.status()).state is ResourceState.STOPPED
+
+
+@pytest.mark.parametrize("argv", [["true"], ["sleep", "60"]], ids=["dead, not reaped", "another program"])
+async def test_the_number_of_a_dead_apache_that_still_exists_does_not_keep_it_from_starting(
+    site: Any, app: ApacheApp, argv: list[str]
+) -> None:
+    with started(argv) as other:
+        (site.place / "apache.pid").write_text(f"{other}\n")
+        await app.start()
+    assert (await app.status()).state is ResourceState.STARTED
+
+
+async def test_an_apache_with_the_same_configuration_that_is_not_ours_is_told(site: Any, app: ApacheApp) -> None:
+    with started(["apache2", "-f", str(site.file), "-DFOREGROUND"]) as other:
+        for _ in range(500):
+            if site.answers():
+                break
+            await asyncio.sleep(0.02)
+        with pytest.raises(ConfigError, match="already running"):
+            await app.start()
+        assert (site.place / "apache.pid").read_text().strip() == str(other)
 
 
 async def test_a_request_under_way_is_finished_by_a_graceful_stop(site: Any, app: ApacheApp) -> None:
@@ -83,23 +118,26 @@ async def test_a_request_that_takes_too_long_is_broken_off(site: Any, app: Apach
 
 async def test_a_killed_main_process_is_failed_and_a_start_replaces_its_workers(site: Any, app: ApacheApp) -> None:
     await app.start()
-    main = main_process.find(family(app))
+    main = family(app).leader()
     assert main is not None
     os.kill(main, signal.SIGKILL)
     await gone(app, main)
     assert (await app.status()).state is ResourceState.FAILED
     await app.start()
-    assert main_process.find(family(app)) not in (None, main)
+    assert family(app).leader() not in (None, main)
     assert site.answers()
 
 
 async def test_a_killed_worker_is_apaches_own_matter(site: Any, app: ApacheApp) -> None:
     await app.start()
-    main = main_process.find(family(app))
-    workers = family(app).pids() - {main}
+    main = family(app).leader()
+    for _ in range(500):  # the main process listens before it has a worker
+        if workers := family(app).pids() - {main}:
+            break
+        await asyncio.sleep(0.01)
     os.kill(min(workers), signal.SIGKILL)
     assert (await app.status()).state is ResourceState.STARTED
-    assert main_process.find(family(app)) == main
+    assert family(app).leader() == main
 
 
 async def test_a_stopped_apache_is_ended_by_force(site: Any, app: ApacheApp) -> None:

@@ -43,6 +43,7 @@ class TestInACgroup(_Apache):
     with_cgroup = True
 
 
+@pytest.mark.long
 class TestWithoutACgroup(_Apache):
     with_cgroup = False
 

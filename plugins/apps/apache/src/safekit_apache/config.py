@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from safekit_sdk import AppConfig, Duration, Port
+from safekit_sdk.installed import AbsolutePath
 
-
-def _absolute(path: Path) -> Path:
-    if not path.is_absolute():
-        raise ValueError(f"'{path}' is not an absolute path; begin it with /")
-    return path
-
-
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 UrlPath = Annotated[str, Field(pattern=r"^/[^\s\x00-\x1f]{0,1023}$")]
 
 

@@ -1,0 +1,26 @@
+"""A data directory for each test, in memory where the machine has room there."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mariadb_app import database
+from mariadb_app.database import Database
+
+PLACE = "/dev/shm" if Path("/dev/shm").is_dir() else "/tmp"
+
+
+@pytest.fixture(scope="session")
+def mariadb_template() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="maria-", dir=PLACE) as place:
+        yield database.make_template(Path(place))
+
+
+@pytest.fixture
+def base(mariadb_template: Path) -> Iterator[Database]:
+    with tempfile.TemporaryDirectory(prefix="maria-", dir=PLACE) as place:
+        yield database.copy(mariadb_template, Path(place))

@@ -1,0 +1,6 @@
+"""The application `nginx`."""
+
+from safekit_nginx.app import NginxApp
+from safekit_nginx.config import NginxConfig
+
+__all__ = ["NginxApp", "NginxConfig"]
