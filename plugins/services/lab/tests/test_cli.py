@@ -111,3 +111,12 @@ def test_without_root_the_error_says_so() -> None:
     done = subprocess.run([sys.executable, "-c", preloaded], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "needs root" in done.stderr
+
+
+def test_a_lab_with_an_owner_ends_with_it(eventually: Eventually) -> None:
+    with subprocess.Popen(["sleep", "600"]) as owner:
+        done = lab("up", "--nodes", "1", "--name", "owned", "--owner", str(owner.pid))
+        assert done.returncode == 0, done.stderr
+        assert '"owned"' in lab("list", "-o", "json").stdout
+        owner.kill()
+    eventually(lambda: '"owned"' not in lab("list", "-o", "json").stdout)

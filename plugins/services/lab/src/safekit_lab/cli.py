@@ -42,6 +42,7 @@ def up(
     ] = None,
     disk_size: Annotated[str, typer.Option(help="Size of each node's disk in memory, such as 512M.")] = "512M",
     bind: Annotated[list[str] | None, typer.Option(help="SOURCE[:TARGET[:rw]] of the host, in every node.")] = None,
+    owner: Annotated[int | None, typer.Option(help="A process (its number) with which the lab ends.", min=1)] = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Start a lab and return when all its nodes have booted."""
@@ -56,7 +57,8 @@ def up(
             disk=disk,
             disk_size_bytes=parse_size(disk_size),
             binds=[_parse_bind(text) for text in bind or ()],
-            outlive=True,
+            outlive=owner is None,
+            owner_pid=owner,
         )
         show(_rows(lab), output)
 

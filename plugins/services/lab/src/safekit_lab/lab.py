@@ -51,8 +51,10 @@ class Lab:
         disk_size_bytes: int = 512 << 20,
         binds: Sequence[Bind] = (),
         outlive: bool = False,
+        owner_pid: int | None = None,
     ) -> "Lab":
-        """Start a lab and return when every node has booted. Unless outlive is set it ends with the calling process.
+        """Start a lab and return when every node has booted. It ends with the process owner_pid; without one, with the
+        calling process, unless outlive is set.
 
         Without a name it gets one that no other lab has.
         """
@@ -67,7 +69,7 @@ class Lab:
                 disk=disk.resolve() if disk else None,
                 disk_size_bytes=disk_size_bytes,
                 binds=tuple(binds),
-                owner_pid=None if outlive else os.getpid(),
+                owner_pid=owner_pid or (None if outlive else os.getpid()),
             )
         except ValidationError as error:
             first = error.errors()[0]

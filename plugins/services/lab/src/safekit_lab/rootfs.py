@@ -101,7 +101,10 @@ def enter(spec: LabSpec, machine: Machine, lower: Path, disk: Disk, *, cgroup: b
     binds = [*_needed_binds(), *spec.binds]
     _mount_volatile(disk.root, cgroup=cgroup)
     for bind in binds:
-        _bind(disk.root, bind)
+        if _is_installed_into(bind):
+            _lay_over(disk, bind)
+        else:
+            _bind(disk.root, bind)
     _write_identity(disk.root, spec, machine)
     kernel.swap_root(disk.root)
 
@@ -162,6 +165,20 @@ def _outermost(ordered: Iterable[Path]) -> Iterator[Path]:
         if last is None or not path.is_relative_to(last):
             last = path
             yield path
+
+
+def _is_installed_into(bind: Bind) -> bool:
+    """It holds the Python environment: what a node installs there is the node's own, as anywhere else."""
+    return bind.source.is_dir() and Path(sys.prefix).resolve().is_relative_to(bind.source) and not bind.writable
+
+
+def _lay_over(disk: Disk, bind: Bind) -> None:
+    target = disk.root / bind.target.relative_to("/")
+    upper, work = disk.path / "python", disk.path / "python-work"
+    for folder in (target, upper, work):
+        folder.mkdir(parents=True, exist_ok=True)
+    layers = f"lowerdir={bind.source},upperdir={upper},workdir={work}"
+    kernel.mount("overlay", target, "overlay", options=layers)
 
 
 def _bind(root: Path, bind: Bind) -> None:

@@ -46,7 +46,8 @@ class Client:
             await asyncio.sleep(0)
             return
         try:
-            await asyncio.wait_for(self._stopped.wait(), delay)
+            async with asyncio.timeout(delay):
+                await self._stopped.wait()
         except TimeoutError:
             return
 

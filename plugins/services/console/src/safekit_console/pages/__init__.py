@@ -1,0 +1,1 @@
+"""The pages that browsers show: made on the server, and fresh at each request."""
