@@ -6,15 +6,19 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
-APT_TEST := acl apache2 ca-certificates curl e2fsprogs etcd-server fio gcc git iproute2 iputils-arping iputils-ping libc6-dev libnftables1 make monitoring-plugins-basic nftables procps python3-venv util-linux
-APT_BENCH := apache2-utils glusterfs-server haproxy keepalived postgresql tcpdump wrk
+APT_TEST := aardvark-dns acl apache2 busybox-static ca-certificates chromium cpio curl docker.io e2fsprogs etcd-server fio fonts-liberation gcc git \
+  haproxy iproute2 iputils-arping iputils-ping kmod libc6-dev libnftables1 libvirt-clients libvirt-daemon \
+  libvirt-daemon-driver-qemu libxml2-utils make mariadb-server monitoring-plugins-basic nftables nginx-light openssl \
+  podman postgresql procps prometheus psmisc python3-venv qemu-system-x86 qemu-utils redis-server resource-agents runc \
+  samba slapd smbclient snmp snmptrapd systemd util-linux
+APT_BENCH := apache2-utils glusterfs-server keepalived tcpdump wrk
 
 PYTHON := .venv/bin/python
 MANIFESTS := constraints.txt pyproject.toml $(sort $(wildcard core/pyproject.toml sdk/pyproject.toml plugins/*/*/pyproject.toml))
 PACKAGES := $(patsubst %/pyproject.toml,%,$(filter-out pyproject.toml constraints.txt,$(MANIFESTS)))
 INSTALLED := build/stamps/$(shell { pwd; cat $(MANIFESTS); } | sha256sum | cut -c1-20)
 
-.PHONY: help test lint repo unit system long demo bench soak proof sim docs wheels bump constraints apt clean
+.PHONY: help test lint repo unit system long demo bench soak starve proof sim docs wheels deb bump constraints apt clean
 
 help: ## this list
 	sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -37,20 +41,30 @@ system: $(INSTALLED) ## real nodes in network namespaces
 long: $(INSTALLED) ## more seeds, more broken engines, more programs than CI has time for
 	$(PYTHON) tests/repo/gates.py long
 
-demo: APT_TEST += postgresql
 demo: $(INSTALLED) ## Apache on three nodes, then on one of two, then PostgreSQL with replicated data, and crashes
 	PYTHONPATH=tests $(PYTHON) tests/demo/apache_farm.py
 	PYTHONPATH=tests $(PYTHON) tests/demo/apache_mirror.py
 	PYTHONPATH=tests $(PYTHON) tests/demo/postgresql_mirror.py
 
 bench: APT_TEST += $(APT_BENCH)
-bench: $(INSTALLED) ## fail-over, load balancing and replication beside other software, 45 min
+bench: $(INSTALLED) ## fail-over, load balancing, replication beside other software, and more, on one page: two hours
 	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/farm.py
 	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/failover.py
 	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/rfs.py
+	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/checkers.py
+	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/scale.py
+	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/console.py
+	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/kvm.py
+	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/apps.py
+	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/page.py
 
-soak: $(INSTALLED) ## ten minutes on a starved machine
-	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/soak.py
+soak: HOURS ?= 1
+soak: SEED ?= $(shell date +%s)
+soak: $(INSTALLED) ## make soak HOURS=1 SEED=7: random faults on real nodes, with a checker of what clients were told
+	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/soak.py --hours $(HOURS) --seed $(SEED)
+
+starve: $(INSTALLED) ## ten minutes on a starved machine: nothing may fail over
+	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/starved.py
 
 proof: $(INSTALLED) ## every packet and connection of a farm, by the hundred thousand, an hour
 	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/proof.py
@@ -66,6 +80,11 @@ wheels: $(INSTALLED) ## a wheel of every package, into dist
 	rm -rf dist
 	for package in $(PACKAGES); do $(PYTHON) -m build --wheel --no-isolation --outdir dist $$package >/dev/null; done
 	ls dist
+
+deb: wheels ## a Debian package of the whole, for the python3 of this machine, into dist
+	mkdir -p build/others
+	$(PYTHON) -m pip download -qq --disable-pip-version-check --require-hashes --no-deps -r constraints.txt --dest build/others
+	$(PYTHON) packaging/debian/build.py --wheels dist --wheels build/others --out dist
 
 bump: $(INSTALLED) ## make bump VERSION=1.2.3: one version for all packages
 	$(PYTHON) tests/repo/bump.py "$(VERSION)"

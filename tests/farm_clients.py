@@ -7,6 +7,7 @@ client's address, when it began and ended (monotonic seconds), and the page's fi
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import sys
 import time
@@ -36,7 +37,8 @@ async def ask(url: str, client: str) -> Asked:
         async with asyncio.timeout(TIMEOUT_S):
             server = await _page(url, client)
     except (OSError, TimeoutError, ValueError) as failure:
-        error = type(failure).__name__
+        number = failure.errno if isinstance(failure, OSError) else None
+        error = errno.errorcode.get(number or 0, type(failure).__name__)
     return Asked(client, begun_s, time.monotonic(), server, error)
 
 

@@ -1,6 +1,7 @@
 """A service that keeps numbers in an SQLite database in a replicated directory, and what its clients were told.
 
-A number is acknowledged after its transaction was committed. Each node has a disk of its own, which outlives its power.
+A number is acknowledged after its transaction was committed; `all` is answered with those that are there, as
+`1-5,7-9`. Each node has a disk of its own, which outlives its power.
 """
 
 from __future__ import annotations
@@ -30,9 +31,23 @@ database = sqlite3.connect("{DIRECTORY}/{DATABASE}", check_same_thread=False, is
 database.execute("PRAGMA synchronous=FULL")
 database.execute("CREATE TABLE IF NOT EXISTS numbers (number INTEGER PRIMARY KEY)")
 one = threading.Lock()
+def spans(numbers):
+    begin = last = None
+    for number in numbers:
+        if begin is not None and number > last + 1:
+            yield f"{{begin}}-{{last}}"
+            begin = None
+        begin, last = number if begin is None else begin, number
+    if begin is not None:
+        yield f"{{begin}}-{{last}}"
 class Client(socketserver.StreamRequestHandler):
     def handle(self):
         while line := self.rfile.readline(64):
+            if line == b"all\\n":
+                with one:
+                    numbers = [number for (number,) in database.execute("SELECT number FROM numbers ORDER BY number")]
+                self.wfile.write((",".join(spans(numbers)) + "\\n").encode())
+                continue
             with one:
                 database.execute("INSERT OR REPLACE INTO numbers VALUES (?)", (int(line),))
             self.wfile.write(line)

@@ -7,8 +7,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import tomllib
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,13 +22,14 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 ROOT = Path(__file__).resolve().parents[2]
+WITH_SETTINGS = ("safekit.checkers", "safekit.resources", "safekit.apps", "safekit.witnesses")
 DIRECTIVE = re.compile(r"^<!-- generate: (\w+) ?(\S*) -->$", re.MULTILINE)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Every plugin's README is a page."""
+    """Every plugin's README is a page, with what its classes say of themselves."""
     for name, readme in plugin_readmes():
-        files.append(File.generated(config, f"reference/plugins/{name}.md", content=readme.read_text()))
+        files.append(File.generated(config, f"reference/plugins/{name}.md", content=plugin_page(readme)))
     return files
 
 
@@ -54,17 +57,36 @@ def plugin_readmes() -> list[tuple[str, Path]]:
     return [*named, ("sdk", ROOT / "sdk/README.md")]
 
 
+def plugin_page(readme: Path) -> str:
+    """The README, then for each class that the package brings its settings and what its verdicts tell."""
+    parts = [readme.read_text()]
+    for group, name, place in brought(readme.with_name("pyproject.toml")):
+        parts += ["", f"## Every setting of `{name}`", "", f"<!-- generate: model {place}.config_model -->"]
+        if group == "safekit.checkers":
+            parts += ["", "## What its verdicts tell", "", f"<!-- generate: facts {place} -->"]
+        elif load(place).publishes:
+            parts += ["", "## What it publishes for rules", "", f"<!-- generate: values {place} -->"]
+    return "\n".join([*parts, ""])
+
+
+def brought(pyproject: Path) -> list[tuple[str, str, str]]:
+    """Group, name and place of each plugin with settings that a package brings."""
+    found = tomllib.loads(pyproject.read_text())["project"].get("entry-points", {})
+    return [(group, name, place) for group in WITH_SETTINGS for name, place in found.get(group, {}).items()]
+
+
 def load(place: str) -> Any:
-    """`module:attribute`."""
+    """`module:attribute`, `module:attribute.attribute` or `module`."""
     module, _, attribute = place.partition(":")
     loaded = importlib.import_module(module)
-    return getattr(loaded, attribute) if attribute else loaded
+    return attrgetter(attribute)(loaded) if attribute else loaded
 
 
 def model(place: str) -> Iterator[str]:
     """The keys of a pydantic model and of the models in it."""
-    for one in models(load(place)):
-        if one.__name__ != place.partition(":")[2]:
+    root = load(place)
+    for one in models(root):
+        if one is not root:
             yield f"\n### `{one.__name__}`\n"
         yield "| key | default | meaning |"
         yield "|---|---|---|"
@@ -92,11 +114,31 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     default = field.get_default(call_default_factory=True)
-    return "" if default in (None, "", [], {}, ()) or isinstance(default, BaseModel) else f"`{default}`"
+    return "" if default in (None, "", [], {}, ()) or isinstance(default, BaseModel) else f"`{_written(default)}`"
+
+
+def _written(value: Any) -> str:
+    """As in a file."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_written, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _sentence(text: str | None) -> str:
     return " ".join((text or "").split()).replace("|", "\\|")
+
+
+def facts(place: str) -> Iterator[str]:
+    """What the facts of a checker's verdicts mean."""
+    yield "| fact | meaning |"
+    yield "|---|---|"
+    for name, meaning in load(place).facts.items():
+        yield f"| {'others' if name == '*' else f'`{name}`'} | {_sentence(meaning)} |"
+
+
+def values(place: str) -> Iterator[str]:
+    """The values that a resource sets by itself."""
+    yield from (f"- `{value}`" for value in load(place).publishes)
 
 
 def hooks(place: str) -> Iterator[str]:
@@ -156,7 +198,9 @@ def plugins(group: str) -> Iterator[str]:
 
 KINDS: dict[str, Callable[[str], Iterator[str]]] = {
     "commands": commands,
+    "facts": facts,
     "hooks": hooks,
     "model": model,
     "plugins": plugins,
+    "values": values,
 }

@@ -8,7 +8,6 @@ power-off of a primary with each way to decide who may run, and leaves the other
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -198,12 +197,7 @@ def measure_faults(faults: Sequence[str], runs: int) -> list[figures.Figure]:
 
 
 def keep(found: Sequence[figures.Figure]) -> None:
-    """In the file, beside what was not measured anew."""
-    path = figures.PLACE / "failover.json"
-    written = json.loads(path.read_text())["figures"] if path.exists() else []
-    names = {figure.name for figure in found}
-    kept = [figures.Figure(**each) for each in written if each["name"] not in names]
-    print(f"\n{figures.table(found)}\n\nwritten to {figures.write('failover', [*kept, *found])}", flush=True)
+    print(f"\n{figures.table(found)}\n\nwritten to {figures.keep('failover', found)}", flush=True)
 
 
 def main() -> int:

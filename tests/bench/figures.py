@@ -75,6 +75,14 @@ def write(name: str, found: Sequence[Figure]) -> Path:
     return path
 
 
+def keep(name: str, found: Sequence[Figure]) -> Path:
+    """Write build/bench/NAME.json, beside what is in it and was not measured anew."""
+    path = PLACE / f"{name}.json"
+    written = json.loads(path.read_text())["figures"] if path.exists() else []
+    names = {figure.name for figure in found}
+    return write(name, [*(Figure(**each) for each in written if each["name"] not in names), *found])
+
+
 def table(found: Sequence[Figure]) -> str:
     """As Markdown, for the documentation."""
     peers = list(dict.fromkeys(peer for figure in found for peer in figure.peers))

@@ -1,90 +1,56 @@
-"""A mirror on a starved machine: four processes that burn the processors, and one that writes and syncs all the time.
+"""Random faults for hours: a mirror with replicated data and a lease witness, a farm, and real clients of both.
 
-`make soak` runs it for ten minutes and writes build/bench/soak.json. It ends with an exit code other than 0 when the
-primary changed, or a client got no answer.
+`make soak HOURS=1 SEED=7`. It ends at the first violation with exit code 1, and keeps in build/soak what the nodes
+remember (`safekit replay --file`) and what was done to them. Without one it writes build/bench/soak.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 
-import lab_cluster
 from figures import Figure, write
-from lab_cluster import VIP, Cluster
+from lab_cluster import FailedError
+from soaking import Soak, soak
+from workspace import ROOT
 
-MINUTES = 10.0
-BURNERS = 4
-BURN = "while True: pass"
-WRITE = """import os, sys
-with open(sys.argv[1], "wb") as file:
-    while True:
-        file.seek(0)
-        for _ in range(64):
-            file.write(os.urandom(1 << 20))
-        file.flush()
-        os.fsync(file.fileno())
-"""
+BETWEEN_RESTS = 5
+"""Rounds before all has to come to rest and is looked at."""
 
 
-@contextmanager
-def load(burners: int) -> Iterator[None]:
-    with ExitStack() as stack:
-        file = stack.enter_context(tempfile.NamedTemporaryFile())
-        programs = [[BURN]] * burners + [[WRITE, file.name]]
-        for program in programs:
-            process = subprocess.Popen([sys.executable, "-c", *program])
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-        yield
-
-
-def decisions(made: Cluster) -> list[str]:
-    """What the nodes decided, in one list."""
-    return [
-        entry["type"]
-        for node in made.nodes
-        for entry in json.loads(made.safekit(node, "log", "-n", "5000", "-o", "json", timeout_s=300.0).stdout)
-        if entry["kind"] == "decision"
-    ]
-
-
-def soak(seconds: float, burners: int = BURNERS) -> list[Figure]:
-    with lab_cluster.cluster(2, clients=1) as made:
-        lab_cluster.add_apache_mirror(made)
-        primary = made.primary()
-        before = decisions(made)
-        with load(burners), made.lab.probe(f"http://{VIP}/", interval_s=0.1, timeout_s=2.0) as probe:
-            time.sleep(seconds)
-        summary = probe.result().summary
-        new = decisions(made)[len(before) :]
-        moved = int(made.primary() is not primary) + sum(name in ("takeover", "two-primaries") for name in new)
-        runs = max(1, round(seconds / 60))
-    return [
-        Figure("soak.false_failovers", moved, "", runs),
-        Figure("soak.peers_lost", new.count("peer-lost"), "", runs),
-        Figure("soak.own_sleeps", new.count("own-sleep"), "", runs),
-        Figure("soak.requests", summary.requests, "", runs),
-        Figure("soak.unanswered", summary.failed, "", runs),
-    ]
+def play(found: Soak, until_s: float) -> str:
+    """Return what was wrong, or nothing."""
+    while time.monotonic() < until_s:
+        try:
+            for _ in range(BETWEEN_RESTS):
+                found.play()
+            found.rest()
+        except FailedError as failure:
+            return f"it does not come to rest: {failure}"
+        if wrong := found.violations():
+            return "; ".join(wrong)
+        print(f"{found.rounds} rounds, {found.acknowledged()} acknowledged, all there", flush=True)
+    return ""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=MINUTES)
-    found = soak(parser.parse_args().minutes * 60)
-    path = write("soak", found)
-    for figure in found:
-        print(f"{figure.name}: {figure.value:g}")
-    print(f"written to {path}")
-    by_name = {figure.name: figure.value for figure in found}
-    return 1 if by_name["soak.false_failovers"] or by_name["soak.unanswered"] else 0
+    parser.add_argument("--hours", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    given = parser.parse_args()
+    print(f"seed {given.seed}", flush=True)
+    begun_s = time.monotonic()
+    with soak(given.seed) as found:
+        wrong = play(found, begun_s + given.hours * 3600)
+        if wrong:
+            kept = found.journals(ROOT / "build" / "soak", f"seed-{given.seed}")
+            print(f"VIOLATION with seed {given.seed} after {found.rounds} rounds: {wrong}\nkept: {kept}", flush=True)
+            return 1
+        rounds, acknowledged = found.rounds, found.acknowledged()
+    counted = {"hours": (time.monotonic() - begun_s) / 3600, "rounds": rounds, "acknowledged": acknowledged}
+    print(f"written to {write('soak', [Figure(f'soak.{name}', value, '', 1) for name, value in counted.items()])}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Run the gates in order, fast ones first: one line each with its time; the first that fails ends the run with its
-output. Unit tests run three gates at a time. The last line counts all tests: `N passed, N failed`."""
+output. Most tests run three gates at a time. The last line counts all tests: `N passed, N failed`."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import os
 import re
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -21,8 +22,9 @@ from workspace import ROOT, packages
 LOGS = ROOT / "build" / "gates"
 PROGRAMS = ("docs/site", "tests", "tests/bench", "tests/demo", "tests/repo")
 """Folders with code that is no package's; it is typed as strictly."""
-ABREAST = {"unit": 3}
-"""How many gates of a group run at a time, where it is not one."""
+TOGETHER = frozenset({"repo", "docs", "unit"})
+"""The groups whose gates share the machine, ABREAST at a time."""
+ABREAST = 3
 GATE_S = 1200.0
 """No gate may take longer; it is killed with all that it started."""
 LONG = "long"
@@ -62,12 +64,21 @@ class Result:
 
 
 APART = {
+    "unit: apps": ("plugins/apps", "plugins/services/console", "plugins/resources/ocf"),
     "unit: rfs": ("plugins/resources/rfs",),
     "unit: witnesses": ("plugins/services/witness", "plugins/witnesses"),
 }
 """Packages whose tests are a gate of their own, so that the gates of the group end at about the same time."""
-PATIENT = tuple(f"tests/system/test_{name}.py" for name in ("witness", "fence", "rfs"))
-"""Real nodes that wait for leases to run out, for power to go, for data: they do as well beside other gates."""
+BESIDE = {
+    "nodes: data": ("witness", "fence", "rfs"),
+    "nodes: mirror": ("mirror", "trouble", "doctor", "replay"),
+    "nodes: farm": ("farm", "isolation", "cluster"),
+    "nodes: module": ("configuration", "tutorial", "console"),
+    "nodes: day two": ("apps", "apps_data", "checkers", "observed", "packaging", "rehearse", "upgrade"),
+    "nodes: guests": ("kvm",),
+}
+"""Tests of real nodes that wait more than they work: they do as well beside other gates. What is left of tests/system,
+whatever it is called, starves the machine or is new; it runs alone."""
 
 
 def gates() -> Iterator[Gate]:
@@ -79,7 +90,10 @@ def gates() -> Iterator[Gate]:
     yield Gate("imports", "lint", ("tests/repo/contracts.py",))
     yield Gate("repository", "repo", _pytest("tests/repo"))
     yield Gate("docs", "docs", ("-m", "mkdocs", "build", "--strict", "-f", "docs/site/mkdocs.yml"))
-    yield Gate("patient nodes", "unit", (*PYTEST, "system and not long", *PATIENT))
+    beside = {name: list(_system_tests(names)) for name, names in BESIDE.items()}
+    for name, paths in beside.items():
+        if paths:
+            yield Gate(name, "unit", (*PYTEST, "system and not long", *paths))
     yield Gate("unit: core", "unit", _pytest("core/tests"))
     yield Gate("simulation", "unit", _pytest("tests/simulation"))
     others = [f"--ignore={place}" for places in APART.values() for place in places]
@@ -88,9 +102,17 @@ def gates() -> Iterator[Gate]:
         if present := [place for place in places if (ROOT / place).is_dir()]:
             yield Gate(name, "unit", _pytest(*present))
     yield Gate("unit: sdk", "unit", _pytest("sdk/tests"))
-    system = ("tests/system", *(f"--ignore={place}" for place in PATIENT)) if (ROOT / "tests/system").is_dir() else ()
+    elsewhere = [f"--ignore={path}" for paths in beside.values() for path in paths]
+    system = ("tests/system", *elsewhere) if (ROOT / "tests/system").is_dir() else ()
     yield Gate("system", "system", (*PYTEST, "system and not long", "core", "sdk", "plugins", *system))
     yield Gate("long", LONG, (*PYTEST, "long", "core", "plugins", "tests/simulation", "tests/system"))
+
+
+def _system_tests(names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        path = f"tests/system/test_{name}.py"
+        if (ROOT / path).is_file():
+            yield path
 
 
 def _pytest(*places: str) -> tuple[str, ...]:
@@ -116,12 +138,27 @@ def run(gate: Gate) -> Result:
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:
+    _running.add(process)
     try:
         return process.wait(GATE_S)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        _running.discard(process)
+
+
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+def _end(*_: object) -> None:
+    """Tests clean up after themselves when they are told to end; then nothing of them is left either way."""
+    for number, patience_s in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 1.0)):
+        for process in list(_running):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+        time.sleep(patience_s if _running else 0.0)
+    os._exit(143)
 
 
 def main() -> int:
@@ -130,12 +167,12 @@ def main() -> int:
     parser.add_argument("groups", nargs="*", help=groups)
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first gate that fails")
     asked = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _end)
     begun_s = time.monotonic()
     passed = failed = 0
     wanted = [gate for gate in gates() if gate.group in asked.groups or not (asked.groups or gate.group == LONG)]
-    for group, members in itertools.groupby(wanted, key=lambda gate: gate.group):
-        for result in _run_group(list(members), ABREAST.get(group, 1), keep_going=asked.keep_going):
+    for together, members in itertools.groupby(wanted, key=lambda gate: gate.group in TOGETHER):
+        for result in _run_group(list(members), ABREAST if together else 1, keep_going=asked.keep_going):
             passed += result.count("passed")
             failed += result.failures
         if failed and not asked.keep_going:

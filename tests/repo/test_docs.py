@@ -93,6 +93,20 @@ def keys_without_a_word(package: Package, config: type[BaseModel]) -> list[str]:
     ]
 
 
+@pytest.mark.parametrize(("package", "place"), entries(settings=True))
+def test_the_page_of_a_plugin_has_what_its_class_says_and_an_example(package: Package, place: str) -> None:
+    plugin = reference.load(place)
+    text = reference.plugin_page(package.path / "README.md")
+    page = reference.render(text)
+    assert [key for key in plugin.config_model.model_fields if f"\n| `{key}` | " not in page] == []
+    assert [
+        name
+        for name in getattr(plugin, "facts", ())
+        if f"\n| {'others' if name == '*' else f'`{name}`'} | " not in page
+    ] == []
+    assert "```yaml" in text
+
+
 @pytest.mark.parametrize(("package", "place"), entries(settings=False))
 def test_a_readme_tells_every_command_that_its_package_brings(package: Package, place: str) -> None:
     readme = (package.path / "README.md").read_text()

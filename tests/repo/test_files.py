@@ -17,6 +17,7 @@ TOP = {
     "constraints.txt",
     "core",
     "docs",
+    "packaging",
     "plugins",
     "pyproject.toml",
     "sdk",

@@ -121,7 +121,7 @@ def imported(package: Package) -> dict[str, str]:
 
 @EVERY
 def test_the_tests_of_a_package_run_without_the_packages_that_it_does_not_need(package: Package) -> None:
-    allowed = {package.import_name} | {one.partition("==")[0].replace("-", "_") for one in package.own_requirements}
+    allowed = {package.import_name} | {distribution(one).replace("-", "_") for one in package.own_requirements}
     others = {one.import_name for one in packages()} - allowed
     assert [
         f"{path.relative_to(ROOT)}:{one.line}: {one.module}"

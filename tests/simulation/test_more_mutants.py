@@ -28,6 +28,7 @@ LATE = {
     "stands alone unasked": 570,
     "ignores the epoch of its lease": 600,
     "forgets with its process that something ran": 180,
+    "looks only at the nodes of its own list": 340,
     "does not say after which epoch it asks": 1750,
 }
 """What needs several rare events at once: histories before these do not find it, which would take half a minute."""
@@ -105,6 +106,16 @@ def keeps_a_bucket_that_the_map_gives_to_another(patch: pytest.MonkeyPatch) -> N
         return original(turn, wanted | turn.m.share.held)
 
     patch.setattr(farm, "_give", greedy)
+
+
+@mutant
+def looks_only_at_the_nodes_of_its_own_list(patch: pytest.MonkeyPatch) -> None:
+    original = node._others
+
+    def blind(state: NodeState, module: Module, now_s: float) -> dict[str, PeerView]:
+        return {name: peer for name, peer in original(state, module, now_s).items() if name in module.spec.nodes}
+
+    patch.setattr(node, "_others", blind)
 
 
 @mutant

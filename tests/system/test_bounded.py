@@ -1,4 +1,4 @@
-"""A bounded part of what `make bench` and `make soak` run for long."""
+"""A bounded part of what `make bench` and `make starve` run for long."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 import failover
 import figures
 import pytest
-import soak
+import starved
 
 pytestmark = pytest.mark.system
 
 
 def test_a_starved_machine_keeps_its_primary() -> None:
-    found = {figure.name: figure.value for figure in soak.soak(20.0)}
-    assert found["soak.false_failovers"] == 0
-    assert found["soak.requests"] > 100
+    found = {figure.name: figure.value for figure in starved.starve(20.0)}
+    assert found["starved.false_failovers"] == 0
+    assert found["starved.requests"] > 100
 
 
 def test_a_bench_measures_each_fault_and_writes_the_form_that_the_documentation_reads(

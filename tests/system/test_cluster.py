@@ -140,6 +140,43 @@ def test_with_two_networks_one_may_fail() -> None:
         made.wait(made.all_hear_each_other, "both are heard again")
 
 
+def test_networks_come_and_go_and_a_dead_node_is_taken_out() -> None:
+    with lab_cluster.cluster(3, formed=False, networks=2) as made:
+        first, second, third = made.nodes
+        made.safekit(first, "cluster", "init", "--node", first.name, "--address", first.address())
+        made.safekit(first, "daemon", "start")
+        for node in (second, third):
+            good = token(made, first)
+            made.safekit(node, "cluster", "join", good, "--node", node.name, "--address", node.address())
+            made.safekit(node, "daemon", "start")
+        made.wait(made.all_hear_each_other, "all are heard")
+        named = [f"{node.name}={node.address(1)}" for node in made.nodes]
+        wrong = [*named[:2], f"{third.name}=192.0.2.9"]
+        assert "cannot listen on 192.0.2.9" in refused(made, first, "cluster", "network", "add", "back", *wrong)
+        assert networks(made, second) == {"lan"}
+        made.safekit(first, "cluster", "network", "add", "back", *named)
+        made.wait(lambda: networks(made, second) == {"lan", "back"}, "both networks are heard")
+        assert "not NODE=ADDRESS" in refused(made, second, "cluster", "network", "add", "third", "here")
+        made.safekit(second, "cluster", "network", "remove", "lan")
+        made.wait(lambda: networks(made, first) == {"back"}, "one network is left")
+        assert made.all_hear_each_other()
+        assert "no address on another" in refused(made, second, "cluster", "network", "remove", "back")
+
+        assert "does not remove itself" in refused(made, third, "cluster", "remove", third.name)
+        third.crash()
+        assert "--force" in refused(made, first, "cluster", "remove", third.name)
+        made.safekit(first, "cluster", "remove", third.name, "--force")
+        answers = made.statuses(second)
+        assert set(answers) == {first.name, second.name}
+        assert all(peer["alive"] for answer in answers.values() for peer in answer["result"]["peers"])
+
+
+def networks(made: Cluster, node: Node) -> set[str]:
+    """On which it hears others at present."""
+    peers = made.statuses(node)[node.name]["result"]["peers"]
+    return {name for peer in peers for name, since_s in peer["networks"].items() if since_s < 1.0}
+
+
 def one_network_left(made: Cluster, node: Node) -> bool:
     (peer,) = made.statuses(node)[node.name]["result"]["peers"]
     silent = [network for network, since_s in peer["networks"].items() if since_s > 1.0]

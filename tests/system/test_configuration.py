@@ -89,21 +89,35 @@ def test_earlier_versions_are_kept_and_restored(pair: Cluster) -> None:
     add(pair)
     edit(pair, first, "port: 22", "port: 23")
     pair.safekit(first, "apply", "watch")
-    kept = json.loads(pair.safekit(second, "restore", "watch", "-o", "json").stdout)
+    kept = json.loads(pair.safekit(second, "module", "versions", "watch", "-o", "json").stdout)
     assert len(kept) == 2
-    pair.safekit(second, "restore", "watch", str(min(version["number"] for version in kept)))
+    pair.safekit(second, "module", "rollback", "watch", str(min(version["number"] for version in kept)))
     assert file_on(first) == file_on(second) == LIGHT
 
 
 def test_a_module_whose_plugin_is_not_installed_names_the_package(pair: Cluster) -> None:
     first = pair.nodes[0]
-    pair.write(first, "/srv/watch/module.yaml", "kind: light\npipeline:\n  - postgresql: {}\n")
+    pair.write(first, "/srv/watch/module.yaml", "kind: light\npipeline:\n  - sybase: {}\n")
     done = pair.safekit(first, "module", "add", "watch", "--from", "/srv/watch", ok=False)
     assert done.returncode != 0
-    assert "pip install safekit-postgresql" in done.stderr
+    assert "pip install safekit-sybase" in done.stderr
     assert "module.yaml:3:" in done.stderr
     assert pair.module_state(first, "watch") == ""
     assert file_on(pair.nodes[1]) == ""
+
+
+def test_a_module_waits_for_the_one_that_it_depends_on_wherever_that_runs(pair: Cluster) -> None:
+    first, second = pair.nodes
+    for name, content in (("db", "kind: light\n"), ("shop", "kind: light\ndepends_on: [db]\n")):
+        pair.write(first, f"/srv/{name}/module.yaml", content)
+        pair.safekit(first, "module", "add", name, "--from", f"/srv/{name}")
+    pair.safekit(first, "module", "start", "shop", "--no-wait")
+    pair.wait_state(first, "shop", "WAIT/NotReady", "WAIT/Transient")
+    pair.wait(lambda: "depends-db" in pair.safekit(first, "why", "shop").stdout, "why names what it waits for")
+    pair.safekit(second, "module", "start", "db")
+    pair.wait_state(first, "shop", "UP/Ready")
+    pair.safekit(second, "module", "stop", "db")
+    pair.wait_state(first, "shop", "WAIT/NotReady", "WAIT/Transient")
 
 
 def test_values_are_set_and_shown_on_any_node(pair: Cluster) -> None:

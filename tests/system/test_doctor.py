@@ -83,6 +83,23 @@ def test_a_full_disk_and_a_secondary_that_is_stopped_are_told_with_their_node(sk
     assert not {"no-standby", "failover-off", "disk-nearly-full"} & set(told(skewed, primary))
 
 
+def test_a_snapshot_has_the_part_of_each_node_without_its_secrets_and_the_doctor_reads_it(skewed: Cluster) -> None:
+    first, second = skewed.nodes
+    skewed.write(second, "/etc/safekit/witness.token", "Planted-4kQz81\n", mode="0600")
+    skewed.write(second, "/var/log/safekit/app.log", "the token Planted-4kQz81 was refused\n")
+    skewed.safekit(first, "snapshot", "--out", "/srv/all.tar.gz")
+    listed = first.run(["tar", "tzf", "/srv/all.tar.gz"]).stdout
+    assert all(f"nodes/{node.name}/journal.jsonl" in listed for node in (first, second))
+    text = first.run(["tar", "xOzf", "/srv/all.tar.gz"]).stdout
+    assert "Planted-4kQz81" not in text
+    assert "the token (removed) was refused" in text
+    found = told(skewed, first, "/srv/all.tar.gz")
+    assert "30.0 s ahead of that of node1" in found["clocks-differ"]["what"]
+    assert set(found) == set(told(skewed, first))
+    why = ("why", "web", "--on", second.name)
+    assert skewed.safekit(first, *why, "--file", "/srv/all.tar.gz").stdout == skewed.safekit(first, *why).stdout
+
+
 def test_a_node_whose_daemon_was_killed_is_told_by_the_other_and_by_itself(skewed: Cluster) -> None:
     primary, secondary = skewed.primary(), skewed.secondary()
     assert primary is not None
@@ -90,6 +107,8 @@ def test_a_node_whose_daemon_was_killed_is_told_by_the_other_and_by_itself(skewe
     secondary.run(["kill", "-9", secondary.run(["cat", "/run/safekit/safekitd.lock"]).stdout.strip()])
     skewed.wait(lambda: "node-unreachable" in told(skewed, primary), "it is told")
     assert told(skewed, primary)["node-unreachable"]["nodes"] == [secondary.name]
+    assert f"{secondary.name} is not in it" in skewed.safekit(primary, "snapshot", "--out", "/srv/one.tar.gz").stderr
+    assert told(skewed, primary, "/srv/one.tar.gz")["node-unreachable"]["nodes"] == [secondary.name]
     own = report(skewed, secondary)
     assert own["findings"][0]["name"] == "daemon-down"
     assert "killed or crashed" in own["findings"][0]["what"]

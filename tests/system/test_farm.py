@@ -36,6 +36,7 @@ def during(farm: Cluster, event: Callable[[], None], before_s: float = 0.5, afte
     """Thirty clients ask all the time, each ten times a second, while it happens."""
     asking = farm.lab.client().start(farm_clients.program(URL, 0.1, CLIENTS))
     try:
+        farm.wait(lambda: set(at_start(farm_clients.records(asking.output.splitlines()))) == set(CLIENTS), "all ask")
         time.sleep(before_s)
         event()
         time.sleep(after_s)
@@ -109,6 +110,7 @@ def test_of_a_crashed_node_the_others_take_over_and_their_own_clients_notice_not
     def back() -> None:
         gone.boot()
         farm.safekit(gone, "daemon", "start")
+        farm.wait(lambda: farm.farm(gone).get("held", 0) > 0, "it has its share again")
         complete(farm)
 
     asked = during(farm, back)
@@ -144,6 +146,23 @@ def test_a_node_is_stopped_and_started_and_no_request_fails(farm: Cluster) -> No
     assert not failed(asked)
 
 
+def test_a_node_is_taken_out_of_the_list_and_added_again_and_no_request_fails(farm: Cluster) -> None:
+    first, last = farm.nodes[0], farm.nodes[2]
+    before = [node.run(["pgrep", "-o", "-x", "apache2"]).stdout for node in farm.nodes[:2]]
+
+    def without_and_with() -> None:
+        farm.safekit(first, "module", "stop", "web", "--on", last.name)
+        lab_cluster.change_file(farm, first, lambda text: f"nodes: [node1, node2]\n{text}")
+        lab_cluster.change_file(farm, first, lambda text: text.partition("\n")[2])
+        farm.safekit(first, "module", "start", "web", "--on", last.name)
+        complete(farm)
+
+    asked = during(farm, without_and_with)
+    assert not failed(asked)
+    assert [node.run(["pgrep", "-o", "-x", "apache2"]).stdout for node in farm.nodes[:2]] == before
+    assert last.name in {request.server for request in asked[-len(CLIENTS) * 3 :]}
+
+
 def test_a_frozen_daemon_ends_its_nodes_service_by_itself_before_the_others_take_over(farm: Cluster) -> None:
     frozen = next(node for node in farm.nodes if node is not director(farm))
     pid = frozen.run(["cat", "/run/safekit/safekitd.lock"]).stdout.strip()
@@ -160,7 +179,11 @@ def test_a_frozen_daemon_ends_its_nodes_service_by_itself_before_the_others_take
     last = {request.client: request.server for request in asked}
     assert frozen.name not in last.values()
     assert "" not in last.values()
-    complete(farm)
+    farm.wait(lambda: farm.shares_are_complete() and has_a_part(farm, frozen), "it has its part again")
+
+
+def has_a_part(farm: Cluster, node: Node) -> bool:
+    return int(farm.farm(node).get("held", 0)) > 0
 
 
 def survivors_hold_all(farm: Cluster, survivors: Sequence[Node]) -> bool:

@@ -84,6 +84,19 @@ def lose_the_secondary(made: Cluster, disks: Disks) -> None:
     power_on(made, disks, secondary)
 
 
+def lose_both(made: Cluster, disks: Disks) -> None:
+    """Nobody has to say who goes on: each tells what it has before it is anything."""
+    for node in made.nodes:
+        node.crash()
+    for node in made.nodes:
+        power_on(made, disks, node)
+
+
+def lose_both_hosts(made: Cluster, disks: Disks) -> None:
+    for node in made.nodes:
+        node.run(["kill", "-9", *node.run(["pgrep", "-f", "safekit[.]host web"]).stdout.split()])
+
+
 def swap(made: Cluster, disks: Disks) -> None:
     _, secondary = made.roles()
     made.swap(secondary)
@@ -95,10 +108,33 @@ def kill_the_data_path(made: Cluster, disks: Disks) -> None:
     primary.run(["kill", "-9", *found])
 
 
-LONG = [pytest.param(deed, marks=pytest.mark.long) for deed in (lose_the_secondary, kill_the_data_path)]
+def change_a_setting(made: Cluster, disks: Disks) -> None:
+    """Under the live mount; the program on it goes on."""
+    primary, before = made.roles()[0], programs(made)
+    lab_cluster.change_file(made, primary, lambda text: text.replace("directory:", "bandwidth: 8M, directory:", 1))
+    assert programs(made) == before
+    assert made.roles()[0] is primary
 
 
-@pytest.mark.parametrize("deed", [crash, swap, *LONG])
+def change_the_mode(made: Cluster, disks: Disks) -> None:
+    """The program on it is stopped before, and started after."""
+    primary, before = made.roles()[0], programs(made)
+    lab_cluster.change_file(made, primary, lambda text: text.replace("directory:", "mode: ordered, directory:", 1))
+    made.wait(lambda: programs(made) not in ([], before), "the program is started again", 60.0)
+    assert made.roles()[0] is primary
+
+
+def programs(made: Cluster) -> list[str]:
+    return made.roles()[0].run(["pgrep", "-f", ledger.FILE], check=False).stdout.split()
+
+
+LONG = [
+    pytest.param(deed, marks=pytest.mark.long)
+    for deed in (lose_the_secondary, lose_both_hosts, kill_the_data_path, change_a_setting, change_the_mode)
+]
+
+
+@pytest.mark.parametrize("deed", [crash, lose_both, swap, *LONG])
 def test_what_was_acknowledged_is_there_afterwards_on_both(
     made: Cluster, disks: Disks, deed: Callable[[Cluster, Disks], None]
 ) -> None:

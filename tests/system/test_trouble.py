@@ -40,6 +40,16 @@ def test_a_daemon_does_not_start_on_a_full_disk_and_says_so(pair: Cluster) -> No
     pair.safekit(first, "daemon", "start")
 
 
+def test_a_node_that_has_lost_its_memory_is_heard_again(pair: Cluster) -> None:
+    first, second = pair.nodes
+    pair.safekit(second, "daemon", "stop")
+    for lost in ("facts.db", "facts.db-wal", "facts.db-shm"):
+        second.run(["rm", "-f", f"/var/lib/safekit/{lost}"])
+    pair.safekit(second, "daemon", "start")
+    pair.wait(pair.all_hear_each_other, "they hear each other")
+    assert "is heard on" in pair.safekit(first, "log").stdout
+
+
 def add_mirror(made: Cluster, vip: str, ok: bool = True) -> str:
     lab_cluster.home_pages(made)
     words = ("module", "add", "web", "--app", "apache", "--kind", "mirror", "--vip", vip)

@@ -1,4 +1,5 @@
-"""Every command of docs/tutorial.md, typed in its order, with what the page says after it."""
+"""Every command of docs/tutorial.md, typed in its order, with what the page says after it; and of the how-to for a
+checker of one's own."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from workspace import ROOT
 
 pytestmark = pytest.mark.system
 PAGE = ROOT / "docs" / "tutorial.md"
+OWN_CHECKER = ROOT / "docs" / "how-to" / "write-a-plugin.md"
 AFTER = {
     "safekit-lab exec node1 -- pkill apache2": ("node1", "PRIM  *Ready"),
     "safekit-lab exec node1 -- safekit module swap web": ("node1", "node2 *PRIM  *Ready"),
@@ -42,9 +44,13 @@ def run(tmp_path: Path) -> Iterator[object]:
     typed("safekit-lab down")
 
 
+def blocks(page: Path) -> list[str]:
+    return re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
+
+
 def commands() -> list[str]:
-    blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    return [line for block in blocks for line in block.splitlines() if line and not line.startswith("#")]
+    lines = [line for block in blocks(PAGE) for line in block.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def test_the_tutorial_works_as_it_is_written(run: object) -> None:
@@ -58,6 +64,57 @@ def test_the_tutorial_works_as_it_is_written(run: object) -> None:
         if line in AFTER:
             until(run, *AFTER[line])
     assert set(AFTER) <= set(commands())
+
+
+def test_a_checker_of_ones_own_is_made_as_it_is_written_and_causes_a_failover(
+    run: object, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    assert callable(run)
+    shell = Shell(tmp_path_factory.mktemp("work"), own_python(tmp_path_factory.mktemp("python")), tmp_path)
+    for block in blocks(OWN_CHECKER):
+        said = shell(block)
+        if "pytest" in block:
+            assert " passed" in said
+        if "module start app" in block:
+            until(run, "node1", "node1 *PRIM  *Ready")
+            until(run, "node1", "node2 *SECOND  *Ready")
+        if "rm /run/app.beat" in block:
+            until(run, "node1", "node2 *PRIM  *Ready")
+        if "safekit why" in block:
+            assert "/run/app.beat does not exist" in said
+
+
+def own_python(place: Path) -> Path:
+    """A virtual environment of its author's, on top of this one: a package is installed without changing this one."""
+    subprocess.run([sys.executable, "-m", "venv", str(place)], check=True, timeout=60)
+    (site,) = place.glob("lib/*/site-packages")
+    below = next(path for path in sys.path if path.endswith("site-packages"))
+    (site / "below.pth").write_text(f"import site; site.addsitedir({below!r})\n")
+    return place / "bin"
+
+
+class Shell:
+    """One that types blocks of commands and stays in the directory that it went to; pip has no network here."""
+
+    def __init__(self, place: Path, python: Path, lab: Path) -> None:
+        self._place = place
+        self._pwd = place / ".pwd"
+        self._environment = {**os.environ, "PATH": f"{python}:{sys.prefix}/bin:{os.environ['PATH']}", "COLUMNS": "500"}
+        self._environment |= {"PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_INDEX": "1", "SAFEKIT_LAB_DIR": str(lab)}
+
+    def __call__(self, block: str) -> str:
+        done = subprocess.run(
+            ["/bin/bash", "-euc", f"{block}\npwd > {shlex.quote(str(self._pwd))}"],
+            cwd=self._place,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, f"{block}: {done.stdout}{done.stderr}"
+        self._place = Path(self._pwd.read_text().strip())
+        return done.stdout
 
 
 def until(run: object, node: str, shown: str) -> None:
