@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from safekit_podman.config import PodmanConfig
-from safekit_podman.plan import Spec, planned, seen
+from safekit_podman.plan import Spec, planned
 from safekit_sdk import ConfigError
 from safekit_sdk.installed import CLEAN, find_program
 from safekit_sdk.process import Completed, run
@@ -105,8 +105,10 @@ def argv(config: PodmanConfig) -> list[str]:
 
 def objections(config: PodmanConfig) -> list[str]:
     """What of the images and the directories is missing; for where nothing asynchronous may be. ConfigError."""
-    images = list(dict.fromkeys(spec.image for spec in planned(config, "")))
-    found = [f"{place} is not there; create it" for place in seen(config) if not place.exists()]
+    specs = planned(config, "")
+    places = dict.fromkeys(place for spec in specs for place in spec.seen)
+    found = [f"{place} is not there; create it" for place in places if not place.exists()]
+    images = dict.fromkeys(spec.image for spec in specs)
     return found + [said for image in images if (said := _without(config, image))]
 
 

@@ -23,13 +23,16 @@ class Spec:
     environment: Mapping[str, str] = field(default_factory=dict)
     ends: bool = False
     """Whether it has done its work when it ends, well and before what comes after it begins."""
+    seen: tuple[Path, ...] = ()
+    """What of the node it sees."""
 
 
 def planned(config: PodmanConfig, network: str) -> list[Spec]:
     """ConfigError when the compose file cannot be meant."""
     if config.image is not None:
         volumes = [word for volume in config.volumes for word in ("--volume", volume)]
-        return [Spec("", config.image, (*volumes, *config.options), config.command, config.health)]
+        words = (*volumes, *config.options)
+        return [Spec("", config.image, words, config.command, config.health, seen=tuple(config.places))]
     return list(_of_file(config, network))
 
 
@@ -37,28 +40,22 @@ def _of_file(config: PodmanConfig, network: str) -> Iterator[Spec]:
     assert config.compose is not None  # one of the two is there
     found, folder = compose.read(config.compose), config.compose.parent
     for name, service in compose.in_order(found):
-        secrets = [f"--volume={here}:{rest}" for here, rest in found.secret_mounts(service, folder)]
-        words = (*service.words(name, folder, network), *secrets, *config.options)
+        secrets = list(found.secret_mounts(service, folder))
+        mounted = (f"--volume={here}:{rest}" for here, rest in secrets)
+        words = (*service.words(name, folder, network), *mounted, *config.options)
+        seen = tuple(here for here, _ in [*service.mounts(folder), *secrets])
         ends = name in found.ends
-        yield Spec(name, service.image, words, service.arguments, service.health, service.environment, ends)
+        yield Spec(name, service.image, words, service.arguments, service.health, service.environment, ends, seen)
 
 
 def needs_network(specs: list[Spec], network: str) -> bool:
     return any(f"--network={network}" in spec.words for spec in specs)
 
 
-def seen(config: PodmanConfig) -> list[Path]:
-    """What of the node the containers see, each once; ConfigError as `planned`."""
-    if config.compose is None:
-        return config.places
-    found, folder = compose.read(config.compose), config.compose.parent
-    mounts = [mount for service in found.services.values() for mount in service.mounts(folder)]
-    mounts += [mount for service in found.services.values() for mount in found.secret_mounts(service, folder)]
-    return list(dict.fromkeys(here for here, _ in mounts))
-
-
 def data(config: PodmanConfig) -> list[Path]:
-    """The directories that they may write, which a mirror replicates; a file alone, as of a configuration, is none."""
+    """The directories that they may write, which a mirror replicates; a file alone, as of a configuration, is none.
+
+    ConfigError as `planned`."""
     if config.compose is None:
         return [Path(os.path.normpath(place)) for place in config.places]
     found, folder = compose.read(config.compose), config.compose.parent
