@@ -217,11 +217,12 @@ class Filesystem(Naming):
         fields = protocol.SETATTR_IN.unpack_from(request.body)
         valid = SetAttr(fields[0])
         node = self.named(request.node_id)
+        if valid & SetAttr.SIZE:  # before the attributes, which are compared with the data where those are marked
+            self._recording.touch_data(node, 0, -1)
         self._recording.touch_attributes(node)
         path = self._recording.path(node)
         place = self._recording.place(node)
         if valid & SetAttr.SIZE:
-            self._recording.touch_data(node, 0, -1)
             self._resize(node, fields[2])
         with UNRECORDED:
             changes = self._resized(node, place, fields[2], valid) if valid & SetAttr.SIZE else []
