@@ -14,11 +14,11 @@ from safekit_resource_rfs import RfsConfig, RfsResource
 from safekit_resource_rfs.control import ask
 from safekit_resource_rfs.leftovers import detach_all
 
-from safekit_sdk import Peer, Transition
+from safekit_sdk import Peer, PeerError, Transition
 from safekit_sdk.process import Family
 from safekit_sdk.testing import RecordingContext, a_context
 
-PATIENCE_S = 300.0
+PATIENCE_S = 1800.0
 ASK_S = 60.0
 
 
@@ -51,6 +51,18 @@ class Node:
 
     async def status(self) -> dict[str, Any]:
         return await ask(self._context.run_dir, {"do": "status"}, ASK_S)
+
+    async def upgrade(self) -> None:
+        """When it returns, the installed version has taken over."""
+        before = (await self.status())["started"]
+        await ask(self._context.run_dir, {"do": "upgrade"}, ASK_S)
+        await until(self._status_if_any, lambda status: status.get("started", before) != before)
+
+    async def _status_if_any(self) -> dict[str, Any]:
+        try:
+            return await self.status()
+        except PeerError:  # nobody answers during the execve
+            return {}
 
     def remove(self) -> None:
         """Whatever state it is in."""
@@ -90,6 +102,15 @@ class Pair:
             await self.two.resource().stop(force=False)
             self._epoch += 1
             await self.one.resource("PRIM", "ALONE", self._epoch).stand_alone()
+
+        asyncio.run(work())
+
+    def upgrade(self, node: Node) -> None:
+        """One of the two, while both are paired; they are again when it returns."""
+
+        async def work() -> None:
+            await node.upgrade()
+            await self._paired()
 
         asyncio.run(work())
 

@@ -1,13 +1,21 @@
-"""How long the second node takes to be up to date again, by what was changed while it was away."""
+"""How long the second node takes to be up to date again, by what was changed while it was away.
+
+`PYTHONPATH=tests:tests/repo python tests/bench/rfs_resync.py --files 1000000` measures it with very many small files:
+the first synchronisation, and then a hundred changed ones. It keeps the figures in build/bench/rfs.json."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import random
+import signal
 import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import figures
 import rfs_pair
 from figures import Figure
 
@@ -21,7 +29,7 @@ CHANGED_FILES = 100
 def fill(top: Path, gigabytes: float, small_files: int) -> None:
     """No two MiB are equal, nor two small files."""
     block = bytearray(random.Random(1).randbytes(MIB))
-    for number in range(max(1, round(gigabytes * 1024 / FILE_MIB))):
+    for number in range(max(1, round(gigabytes * 1024 / FILE_MIB)) if gigabytes else 0):
         with (top / f"large{number}").open("wb", buffering=0) as file:
             for mib in range(FILE_MIB):
                 block[:16] = f"{number:8}{mib:8}".encode()
@@ -72,9 +80,27 @@ def measure(place: Path, gigabytes: float, small_files: int) -> list[Figure]:
             change()
             os.sync()
             found += told(name, made.join())
-        for name, node in (("primary", made.one), ("secondary", made.two)):
-            found.append(Figure(f"resync_peak.{name}", round(node.peak_mib), "MiB", 1))
-    return found
+        return found + peaks("resync_peak", made)
+
+
+def measure_many(place: Path, small_files: int) -> list[Figure]:
+    """The second node begins empty."""
+    with rfs_pair.pair(place) as made:
+        fill(made.directory, 0, small_files)
+        os.sync()
+        found = [Figure("many_files.count", small_files, "files", 1)]
+        found += told("many_files_first", made.start()) + peaks("many_files_first_peak", made)
+        made.lose()
+        change_small(made.directory, small_files)
+        os.sync()
+        name = f"many_files_{CHANGED_FILES}_changed"
+        return found + told(name, made.join()) + peaks(f"{name}_peak", made)
+
+
+def peaks(name: str, made: rfs_pair.Pair) -> list[Figure]:
+    """Since each data path was started."""
+    nodes = {"primary": made.one, "secondary": made.two}
+    return [Figure(f"{name}.{word}", round(node.peak_mib), "MiB", 1) for word, node in nodes.items()]
 
 
 def told(name: str, measured: dict[str, float]) -> list[Figure]:
@@ -84,3 +110,21 @@ def told(name: str, measured: dict[str, float]) -> list[Figure]:
         Figure(f"{name}.sent", round(measured["sent_mb"], 2), "MB", 1),
         Figure(f"{name}.received", round(measured["received_mb"], 2), "MB", 1),
     ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--files", type=int, default=1_000_000, help="of 1 kB, a hundred in a folder (default %(default)s)"
+    )
+    parser.add_argument("--place", default="/var/tmp", help="a directory on the disk to measure")
+    asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with tempfile.TemporaryDirectory(dir=asked.place, prefix="rfs-bench-") as place:
+        found = measure_many(Path(place) / "many", asked.files)
+    print(f"\n{figures.table(found)}\n\nwritten to {figures.keep('rfs', found)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
