@@ -14,6 +14,8 @@ Mode = Literal["directed", "invisible", "multicast"]
 Hash = Literal["client_address", "client_session"]
 Protocol = Literal["tcp", "udp"]
 DEFAULT_SEED = 0x5AFE
+Service = tuple[Address, Protocol, int]
+"""What clients connect to: an address, a protocol and a port."""
 
 
 class Rule(BaseModel):
@@ -57,18 +59,22 @@ class NftLbConfig(ResourceConfig):
     def _consistent(self) -> Self:
         if len(set(self.addresses)) != len(self.addresses):
             raise ValueError("an address is listed twice; remove one")
-        seen: dict[tuple[Address, str, int], int] = {}
+        seen: dict[Service, int] = {}
         for index, rule in enumerate(self.rules):
             if rule.address is not None and rule.address not in self.addresses:
                 known = ", ".join(map(str, self.addresses))
                 raise ValueError(f"rule {index + 1} is for {rule.address}, which is not one of the addresses ({known})")
             for address in self.of(rule):
-                key = (address, rule.protocol, rule.port)
+                key: Service = (address, rule.protocol, rule.port)
                 if key in seen:
                     where = f"rules {seen[key] + 1} and {index + 1}"
                     raise ValueError(f"{where} both are for {rule.protocol} port {rule.port} of {address}; remove one")
                 seen[key] = index
         return self
+
+    def hashes(self) -> dict[Service, Hash]:
+        """Of each service that a rule names; all others are shared by client address."""
+        return {(address, rule.protocol, rule.port): rule.hash for rule in self.rules for address in self.of(rule)}
 
     def of(self, rule: Rule) -> tuple[Address, ...]:
         """The addresses for which a rule is."""

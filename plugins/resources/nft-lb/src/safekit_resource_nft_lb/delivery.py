@@ -10,11 +10,11 @@ that switches flood it. All servers receive all packets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
-from safekit_resource_nft_lb.config import Hash
+from safekit_resource_nft_lb.config import Hash, Service
 from safekit_resource_nft_lb.site import (
     BUCKET,
     NOT_SYN,
@@ -22,7 +22,10 @@ from safekit_resource_nft_lb.site import (
     V6_ERRORS,
     V6_NEIGHBOURS,
     Site,
+    changed_elements,
+    changed_set,
     hashed,
+    in_changed,
     service_map,
 )
 from safekit_sdk import Share
@@ -56,6 +59,10 @@ def lease(site: Site, timeout: str, share: Share) -> list[str]:
     if share.director == site.node:
         lines.append(f"add element netdev {site.table} alive {{ 0 {timeout} }}")
     return lines
+
+
+def keep(site: Site, changed: Mapping[Service, float]) -> list[str]:
+    return changed_elements(site, "netdev", changed) if site.config.mode == "directed" else []
 
 
 def change(site: Site, share: Share) -> list[str]:
@@ -104,10 +111,12 @@ def _directed_family(site: Site, family: int) -> list[str]:
     return [
         *lines,
         service_map(site, f"rules{family}", family, chains),
+        changed_set(f"changed{family}", family),
         f" chain pass{family} {{",
         f"  {fragment} goto all{family}",
         f"  {V4_ERRORS if family == 4 else V6_ERRORS} goto all{family}",
         *([f"  {V6_NEIGHBOURS} accept"] if family == 6 else []),
+        f"  {in_changed(family)} goto all{family}",
         f"  {ip} daddr . meta l4proto . th dport vmap @rules{family}",
         f"  goto by_address{family}",
         " }",

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final
 from safekit_resource_nft_lb import delivery, place, ruleset
 from safekit_resource_nft_lb.announcing import announce
 from safekit_resource_nft_lb.changes import rule_changes
-from safekit_resource_nft_lb.config import Address, Mode, NftLbConfig
+from safekit_resource_nft_lb.config import Address, Mode, NftLbConfig, Service
 from safekit_resource_nft_lb.jhash import bucket
 from safekit_resource_nft_lb.nft import Nft, NftError
 from safekit_resource_nft_lb.reception import Reception
@@ -32,6 +32,9 @@ QUIET_S: Final = 0.3
 """When nothing arrived for so long, nobody sends it here any more; longer where heartbeats, and leases with them, are
 slow."""
 LEAVE_S: Final = 2.0
+KEPT_S: Final = 3600.0
+"""For so long after a service is shared by another hash, what belongs to a connection of it goes to all servers, and
+the one that has the connection takes it: the hash no longer tells which."""
 LOOK_S: Final = 5.0
 """The longest time between two looks at the kernel's rules, whatever the kernel tells."""
 REMARKS: Final[Mapping[Mode, str]] = {
@@ -79,6 +82,8 @@ class NftLbResource(Resource[NftLbConfig], api=1):
         self._share = NOTHING
         self._site: Site | None = None
         self._lease_s = self._lease_ends_s = 0.0
+        self._changed: dict[Service, float] = {}
+        """Until when (of the monotonic clock) connections by the former hash of a service are kept."""
         self._announcing: asyncio.Task[None] | None = None
 
     @cached_property
@@ -111,6 +116,7 @@ class NftLbResource(Resource[NftLbConfig], api=1):
         self._kernel.run(ruleset.removal(self._table))
         self._site = None
         self._share = NOTHING
+        self._changed = {}
         self._note.unlink(missing_ok=True)
 
     async def _leave(self) -> None:
@@ -158,13 +164,26 @@ class NftLbResource(Resource[NftLbConfig], api=1):
             self._lay_again(site)
             self._kernel.run(ruleset.lease(site, seconds, self._share))
 
-    async def reconfigure(self, before: NftLbConfig) -> None:  # noqa: ARG002 - the rules are laid as a whole
-        """Other rules in one step, with the same share and what is left of the lease: no packet finds none."""
+    async def reconfigure(self, before: NftLbConfig) -> None:
+        """Other rules in one step, with the same share and what is left of the lease: no packet finds none. Connections
+        stay where they are, also those of services that are shared by another hash now."""
         site = replace(self._started(), config=self.config)
-        left_s = self._lease_ends_s - time.monotonic()
+        now_s = time.monotonic()
+        was, now = before.hashes(), self.config.hashes()
+        for service in was.keys() | now.keys():
+            if was.get(service, "client_address") != now.get(service, "client_address"):
+                self._changed[service] = now_s + KEPT_S
+        left_s = self._lease_ends_s - now_s
         lease = [ruleset.lease(site, left_s, self._share)] if left_s > 0 else []
-        self._kernel.run("\n".join([ruleset.foundation(site), ruleset.change(site, self._share), *lease]))
+        self._kernel.run("\n".join([self._laid(site), *lease]))
         self._site = site
+
+    def _laid(self, site: Site) -> str:
+        """All of the rules but the lease."""
+        now_s = time.monotonic()
+        self._changed = {service: until_s for service, until_s in self._changed.items() if until_s > now_s}
+        left_s = {service: until_s - now_s for service, until_s in self._changed.items()}
+        return "\n".join([ruleset.foundation(site, left_s), ruleset.change(site, self._share)])
 
     async def settle(self) -> None:
         ports = {rule.port for rule in self.config.rules}
@@ -194,7 +213,7 @@ class NftLbResource(Resource[NftLbConfig], api=1):
         return [entry["counter"] for entry in listed if "counter" in entry]
 
     def _lay_again(self, site: Site) -> None:
-        self._kernel.run("\n".join([ruleset.foundation(site), ruleset.change(site, self._share)]))
+        self._kernel.run(self._laid(site))
         self.context.log(f"the kernel's rules in table {self._table} were gone and are laid again")
 
     def _warn_of_silence(self) -> None:

@@ -6,11 +6,11 @@ Tables have the same name in the families that need one; all of them are made, a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from safekit_resource_nft_lb import delivery
-from safekit_resource_nft_lb.config import Hash
+from safekit_resource_nft_lb.config import Hash, Service
 from safekit_resource_nft_lb.site import (
     BUCKET,
     NOT_SYN,
@@ -18,7 +18,10 @@ from safekit_resource_nft_lb.site import (
     V6_ERRORS,
     V6_NEIGHBOURS,
     Site,
+    changed_elements,
+    changed_set,
     hashed,
+    in_changed,
     listed,
     service_map,
 )
@@ -36,9 +39,13 @@ def removal(table: str) -> str:
     return "\n".join(f"add table {family} {table}\ndelete table {family} {table}" for family in FAMILIES)
 
 
-def foundation(site: Site) -> str:
-    """Lay all tables anew: nothing is accepted, nobody is answered."""
-    return "\n".join([removal(site.table), _filter(site), *delivery.tables(site)])
+def foundation(site: Site, changed: Mapping[Service, float] | None = None) -> str:
+    """Lay all tables anew: nothing is accepted, nobody is answered. `changed`: services that were shared by another
+    hash before, each with the seconds for which connections of that time are kept."""
+    tables = [removal(site.table), _filter(site), *delivery.tables(site)]
+    if changed:
+        tables += [*changed_elements(site, "inet", changed), *delivery.keep(site, changed)]
+    return "\n".join(tables)
 
 
 def lease(site: Site, seconds: float, share: Share) -> str:
@@ -95,6 +102,7 @@ def _family_sets(site: Site, family: int) -> list[str]:
         f" set lease{family} {{ type {kind}; flags timeout; }}",
         service_map(site, f"rules{family}", family, by),
         service_map(site, f"stays{family}", family, stay),
+        changed_set(f"changed{family}", family),
     ]
 
 
@@ -132,6 +140,7 @@ def _early(site: Site, families: list[int]) -> list[str]:
         vip += [
             f" chain vip{family} {{",
             f"  {V4_ERRORS if family == 4 else V6_ERRORS} accept",
+            f"  {in_changed(family)} accept",
             f"  {ip} daddr . meta l4proto . th dport vmap @rules{family}",
             f"  goto by_address{family}",
             " }",
@@ -149,6 +158,7 @@ def _late(site: Site, families: list[int]) -> list[str]:
         head.append(f"  {NOT_SYN} {ip} daddr {listed(addresses)} goto late{family}")
         chains += [
             f" chain late{family} {{",
+            f"  {in_changed(family)} drop",
             f"  {ip} daddr . meta l4proto . th dport vmap @stays{family}",
             f"  goto stay_address{family}",
             " }",

@@ -5,12 +5,12 @@ Every address, port and hardware address in a ruleset was parsed before, so noth
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
-from safekit_resource_nft_lb.config import Address, Hash, NftLbConfig
+from safekit_resource_nft_lb.config import Address, Hash, NftLbConfig, Service
 from safekit_resource_nft_lb.place import Place
 from safekit_sdk import BUCKETS
 
@@ -49,9 +49,8 @@ def _services(site: Site, family: int, chains: dict[Hash, str]) -> str:
     """The rules as a map's elements, or nothing; what is not in it is shared by client address."""
     wanted = site.v4 if family == 4 else site.v6
     elements = [
-        f"{address} . {rule.protocol} . {rule.port} : goto {chains[rule.hash]}"
-        for rule in site.config.rules
-        for address in site.config.of(rule)
+        f"{address} . {protocol} . {port} : goto {chains[way]}"
+        for (address, protocol, port), way in site.config.hashes().items()
         if address in wanted
     ]
     return f" elements = {{ {', '.join(elements)} }}" if elements else ""
@@ -60,6 +59,32 @@ def _services(site: Site, family: int, chains: dict[Hash, str]) -> str:
 def service_map(site: Site, name: str, family: int, chains: dict[Hash, str]) -> str:
     kind = "ipv4_addr" if family == 4 else "ipv6_addr"
     return f" map {name} {{ type {kind} . inet_proto . inet_service : verdict;{_services(site, family, chains)} }}"
+
+
+def changed_set(name: str, family: int) -> str:
+    """For services of which a connection may be on any server, since they were shared by another hash before."""
+    kind = "ipv4_addr" if family == 4 else "ipv6_addr"
+    return f" set {name} {{ type {kind} . inet_proto . inet_service; flags timeout; }}"
+
+
+def in_changed(family: int) -> str:
+    """Matches what is no first packet of a connection, for such a service."""
+    ip = "ip" if family == 4 else "ip6"
+    return f"{NOT_SYN} {ip} daddr . meta l4proto . th dport @changed{family}"
+
+
+def changed_elements(site: Site, table_family: str, left_s: Mapping[Service, float]) -> list[str]:
+    """Fill the sets of one table for as many seconds as each service has left."""
+    lines = []
+    for family, addresses in ((4, site.v4), (6, site.v6)):
+        elements = ", ".join(
+            f"{address} . {protocol} . {port} timeout {max(int(seconds * 1000), 1)}ms"
+            for (address, protocol, port), seconds in left_s.items()
+            if address in addresses
+        )
+        if elements:
+            lines.append(f"add element {table_family} {site.table} changed{family} {{ {elements} }}")
+    return lines
 
 
 def listed(addresses: Iterable[Address]) -> str:

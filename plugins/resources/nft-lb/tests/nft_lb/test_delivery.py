@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from safekit_resource_nft_lb.config import DEFAULT_SEED, Rule
+from safekit_resource_nft_lb.config import DEFAULT_SEED, Hash, Rule
 from safekit_resource_nft_lb.delivery import NOWHERE
 from safekit_resource_nft_lb.jhash import bucket
 
@@ -110,17 +110,40 @@ async def test_other_rules_are_laid_while_connections_begin(farm: Farm, sources:
     lines: list[bytes] = []
     for number in range(COUNTS.rebalances):
         lines += [await process.stdout.readline() for _ in range(COUNTS.begun // (COUNTS.rebalances + 1))]
-        for server in farm.servers:
-            before = server.resource.config
-            rules = before.rules if number % 2 else (Rule(port=7000, hash="client_session"),)
-            server.resource.config = before.model_copy(update={"rules": rules})
-            with server.namespace.inside():
-                await server.resource.reconfigure(before)
+        await share_by("client_session" if number % 2 == 0 else "client_address", farm)
     lines += (await process.communicate())[0].splitlines()
     assert len(lines) == COUNTS.begun
     assert {line.split()[2] for line in lines} == {b"s1", b"s2", b"s3"}
-    own = {line.split()[2] for line in farm.ask("tcp", VIP[4], "40", sources[0])}
-    assert len(own) > 1, "each connection may reach another server now"
+
+
+@pytest.mark.parametrize(("mode", "family"), [("directed", 4), ("directed", 6), ("invisible", 4)])
+async def test_connections_stay_where_they_are_when_their_port_is_shared_by_another_hash(
+    farm: Farm, family: int, sources: list[str]
+) -> None:
+    await farm.spread("s1", "s2", "s3")
+    with held(farm, VIP[family], COUNTS.held, sources) as ask:
+        before = ask()
+        assert set(before) == {"s1", "s2", "s3"}
+        await share_by("client_session", farm)
+        assert ask() == before
+        own = {line.split()[2] for line in farm.ask("tcp", VIP[family], "40", sources[0])}
+        assert len(own) > 1, "each connection may reach another server now"
+        await share_by("client_address", farm)
+        for server in farm.servers:  # someone removed the rules: they are laid again with what is kept
+            server.namespace.command("nft", "flush", "ruleset")
+        await farm.spread("s1", "s2", "s3")
+        assert ask() == before
+        own = {line.split()[2] for line in farm.ask("tcp", VIP[family], "40", sources[0])}
+        assert own == {expected(farm, sources[0])}
+
+
+async def share_by(way: Hash, farm: Farm) -> None:
+    """Port 7000 on all servers, one after the other."""
+    for server in farm.servers:
+        before = server.resource.config
+        server.resource.config = before.model_copy(update={"rules": (Rule(port=7000, hash=way),)})
+        with server.namespace.inside():
+            await server.resource.reconfigure(before)
 
 
 @pytest.mark.parametrize(("mode", "family"), EVERY_WAY)
