@@ -1,5 +1,7 @@
 """Run the gates in order, fast ones first: one line each with its time; the first that fails ends the run with its
-output. Most tests run three gates at a time. The last line counts all tests: `N passed, N failed`."""
+output. Most tests run three gates at a time. One or two tests of real programs that failed there are tried again twice,
+alone; when they pass both times the run goes on, and its end names them: each is a defect to look into. The last line
+counts all tests: `N passed, N failed`."""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from workspace import ROOT, packages
 
@@ -31,6 +34,10 @@ LONG = "long"
 """The group that runs only when it is asked for."""
 PYTEST = ("-m", "pytest", "-q", "--continue-on-collection-errors", "-m")
 COUNTS = re.compile(r"(\d+) (passed|failed|errors?)\b")
+UNSTEADY = 2
+"""So many tests of a whole run, and no more, may fail once and pass ALONE times by themselves."""
+ALONE = 2
+FAILED = re.compile(r"^(?:FAILED|ERROR) .*", re.MULTILINE)
 SUMMARY = re.compile(r"^(=+ )?(\d+ (passed|failed|error).* in [0-9.]+s)", re.MULTILINE)
 
 
@@ -40,10 +47,27 @@ class Gate:
     group: str
     command: tuple[str, ...]
     """Arguments of this Python."""
+    what_failed: bool = False
+    """Only the tests that failed when it ran before, as pytest's cache has it."""
 
     @property
     def is_pytest(self) -> bool:
         return self.command[:2] == ("-m", "pytest")
+
+    @property
+    def log(self) -> Path:
+        return LOGS / f"{re.sub('[^a-z]+', '-', self.name)}{'-alone' if self.what_failed else ''}.log"
+
+    @property
+    def cache(self) -> Path:
+        return LOGS / re.sub("[^a-z]+", "-", self.name)
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        if not self.is_pytest:
+            return self.command
+        again = ("--last-failed", "--last-failed-no-failures=none") if self.what_failed else ()
+        return (*self.command, "-o", f"cache_dir={self.cache}", *again)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +85,11 @@ class Result:
     def failures(self) -> int:
         """At least one when the gate failed, whatever its output says."""
         return max(1, self.count("failed", "error", "errors")) if self.code else 0
+
+    @property
+    def told(self) -> list[str]:
+        """pytest's line of each failure."""
+        return FAILED.findall(self.output)
 
 
 APART = {
@@ -121,11 +150,10 @@ def _pytest(*places: str) -> tuple[str, ...]:
 
 def run(gate: Gate) -> Result:
     LOGS.mkdir(parents=True, exist_ok=True)
-    log = LOGS / f"{re.sub('[^a-z]+', '-', gate.name)}.log"
     begun_s = time.monotonic()
-    with log.open("w") as file:
+    with gate.log.open("w") as file:
         process = subprocess.Popen(
-            [sys.executable, *gate.command],
+            [sys.executable, *gate.arguments],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=file,
@@ -134,7 +162,7 @@ def run(gate: Gate) -> Result:
             env={**os.environ, "COLUMNS": "120", "NO_COLOR": "1", "NO_MKDOCS_2_WARNING": "1"},
         )
         code = _wait(process)
-    return Result(code, log.read_text(errors="replace"), time.monotonic() - begun_s)
+    return Result(code, gate.log.read_text(errors="replace"), time.monotonic() - begun_s)
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:
@@ -169,33 +197,60 @@ def main() -> int:
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, _end)
     begun_s = time.monotonic()
-    passed = failed = 0
+    results: list[Result] = []
+    unsteady: list[str] = []
     wanted = [gate for gate in gates() if gate.group in asked.groups or not (asked.groups or gate.group == LONG)]
     for together, members in itertools.groupby(wanted, key=lambda gate: gate.group in TOGETHER):
-        for result in _run_group(list(members), ABREAST if together else 1, keep_going=asked.keep_going):
-            passed += result.count("passed")
-            failed += result.failures
-        if failed and not asked.keep_going:
+        done = _run_group(list(members), ABREAST if together else 1, keep_going=asked.keep_going)
+        bad = [result for _, result in done if result.code]
+        if bad and sum(result.failures for result in bad) <= UNSTEADY - len(unsteady):
+            done = [(gate, _tried_alone(gate, result) if result.code else result) for gate, result in done]
+            unsteady += [line for result in bad for line in result.told]
+        results += [result for _, result in done]
+        if any(result.code for result in results) and not asked.keep_going:
             break
+    failed = sum(result.failures for result in results)
     print(f"{'all of it':<16}{time.monotonic() - begun_s:8.1f} s")
-    print(f"{passed} passed, {failed} failed")
+    if not failed:
+        for line in unsteady:
+            print(f"unsteady, passed {ALONE} times alone: {line.partition(' ')[2]}")
+    print(f"{sum(result.count('passed') for result in results)} passed, {failed} failed")
     return 1 if failed else 0
 
 
-def _run_group(members: list[Gate], abreast: int, *, keep_going: bool) -> list[Result]:
-    """Some at a time. After one that failed no other begins."""
+def _run_group(members: list[Gate], abreast: int, *, keep_going: bool) -> list[tuple[Gate, Result]]:
+    """Some at a time. After one that failed for good no other begins."""
     failed = threading.Event()
 
-    def perform(gate: Gate) -> Result | None:
+    def perform(gate: Gate) -> tuple[Gate, Result] | None:
         if failed.is_set():
             return None
         result = _run_and_tell(gate)
-        if result.code and not keep_going:
+        if result.code and not keep_going and not _may_be_unsteady(gate, result):
             failed.set()
-        return result
+        return gate, result
 
     with ThreadPoolExecutor(abreast) as pool:
-        return [result for result in pool.map(perform, members) if result is not None]
+        return [done for done in pool.map(perform, members) if done is not None]
+
+
+def _may_be_unsteady(gate: Gate, result: Result) -> bool:
+    """Single tests, with a report of each: what hung, crashed or could not be collected is not tried again."""
+    return gate.is_pytest and result.code == 1 and 0 < len(result.told) == result.failures <= UNSTEADY
+
+
+def _tried_alone(gate: Gate, result: Result) -> Result:
+    """What the gate comes to when its failures have been tried again, by themselves."""
+    if not _may_be_unsteady(gate, result):
+        return result
+    noted = gate.cache / "v/cache/lastfailed"
+    failures = noted.read_bytes()
+    for _ in range(ALONE):
+        noted.write_bytes(failures)  # who passes is taken out
+        again = _run_and_tell(replace(gate, what_failed=True))
+        if again.code or again.count("passed") != result.failures:
+            return result
+    return replace(result, code=0)
 
 
 def _run_and_tell(gate: Gate) -> Result:
@@ -204,7 +259,8 @@ def _run_and_tell(gate: Gate) -> Result:
     except subprocess.TimeoutExpired:
         result = Result(124, f"longer than {GATE_S:g} s; see {LOGS.relative_to(ROOT)}", GATE_S)
     tests = f"   {result.count('passed')} tests" if gate.is_pytest else ""
-    print(f"{gate.name:<16}{result.duration_s:8.1f} s{tests}{'   FAILED' if result.code else ''}", flush=True)
+    name = f"{gate.name}, alone" if gate.what_failed else gate.name
+    print(f"{name:<16}{result.duration_s:8.1f} s{tests}{'   FAILED' if result.code else ''}", flush=True)
     if result.code:
         print(f"\n{result.output}\n{gate.name} FAILED (exit code {result.code})\n")
     return result

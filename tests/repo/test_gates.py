@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import re
 import shutil
 import subprocess
@@ -44,6 +45,46 @@ def test_a_gate_that_fails_fails_the_run(monkeypatch: pytest.MonkeyPatch, capsys
     assert [line.split()[0] for line in lines if line.endswith((" s", "FAILED"))] == ["good", "bad", "all"]
     assert "it is wrong" in lines
     assert lines[-1] == "0 passed, 1 failed"
+
+
+ONCE = """
+from pathlib import Path
+def test_good(): pass
+def test_{name}():
+    seen = Path({seen!r})
+    tries = len(seen.read_text()) if seen.exists() else 0
+    seen.write_text("x" * (tries + 1))
+    assert tries in {passes}
+"""
+
+
+@pytest.mark.parametrize(
+    ("passes", "gates_of_it", "code"),
+    [({1, 2}, 1, 0), ({1}, 1, 1), ({2}, 1, 1), ({1, 2}, 3, 1)],
+    ids=["passes alone", "not the second time", "not alone", "too many"],
+)
+def test_a_test_that_fails_beside_others_has_to_pass_twice_alone_and_is_named(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    passes: set[int],
+    gates_of_it: int,
+    code: int,
+) -> None:
+    made = []
+    for number in range(gates_of_it):
+        file = tmp_path / f"test_it_{number}.py"
+        file.write_text(ONCE.format(name=f"a_{number}", seen=str(tmp_path / f"seen{number}"), passes=passes))
+        letter = "abc"[number]
+        made.append(gates.Gate(f"gate {letter}", "unit", ("-m", "pytest", "-q", "-c", os.devnull, str(file))))
+    monkeypatch.setattr(gates, "LOGS", tmp_path / "gates")
+    monkeypatch.setattr(gates, "gates", lambda: iter(made))
+    monkeypatch.setattr(sys, "argv", ["gates.py"])
+    assert gates.main() == code
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1] == f"{gates_of_it} passed, {gates_of_it if code else 0} failed"
+    assert ("unsteady, passed 2 times alone: " in out) == (code == 0)
+    assert "assert 0 in {1" in out or "assert 0 in {2" in out
 
 
 def test_a_gate_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
