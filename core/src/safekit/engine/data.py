@@ -112,13 +112,23 @@ def fences_first(turn: Turn) -> bool:
 
 
 def break_off(turn: Turn) -> None:
-    """What starts in PRIM and has lost its secondary may wait for a write that nobody acknowledges."""
+    """What starts or stops in PRIM and has lost its secondary may wait for a write that nobody acknowledges."""
     run = turn.m.run
-    if run is None or run.killed or not turn.m.spec.has_data or turn.m.state is not PRIM or turn.peer.alive:
+    if run is None or run.killed or not turn.m.spec.has_data:
         return
-    if run.row.name in {"swap-in", "restart", "reconfigure"} and turn.peer.absent:
-        turn.kill_host(f"{turn.peer.node} is lost, and nothing can be acknowledged", blameless=True)
-        turn.say(f"{turn.peer.node} is lost during '{run.row.name}', which is broken off", "part", severity="warning")
+    if why := _why_broken_off(turn, run.row.name):
+        turn.kill_host(f"{why}, and nothing can be acknowledged", blameless=True)
+        turn.say(f"{why} during '{run.row.name}', which is broken off", "part", severity="warning")
+
+
+def _why_broken_off(turn: Turn, row: str) -> str:
+    """Empty where it goes on. A primary that hands over is SECOND already, and stays the primary until it has stopped:
+    there is nothing that it could be told instead, so it is not waited for longer than in PRIM."""
+    is_leaving = row == "swap-out"
+    is_starting = turn.m.state is PRIM and row in {"swap-in", "restart", "reconfigure"}
+    if (is_leaving or is_starting) and turn.peer.absent and not turn.peer.alive:
+        return f"{turn.peer.node} is lost"
+    return f"{turn.peer.node} does not take what is written here" if is_leaving and is_holding(turn.m) else ""
 
 
 def _is_agreed(turn: Turn) -> bool:
