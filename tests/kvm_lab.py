@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lab_cluster
+from kvm_lab_accelerator import accelerator, provide
 from lab_cluster import SAFEKIT, Cluster, change_file
 from ruamel.yaml import YAML
 
@@ -98,7 +99,7 @@ class Guest:
         source = f"<mac address='{mac}'/><source bridge='{bridge}'/><model type='virtio'/>"
         nic = f"<interface type='bridge'>{source}</interface>"
         return f"""\
-<domain type='qemu'>
+<domain type='{accelerator()}'>
   <name>{name}</name>
   <uuid>{uuid}</uuid>
   <memory unit='MiB'>128</memory>
@@ -195,6 +196,7 @@ class Host:
             "link set vmbr0 up",
         ):
             node.run(["ip", *words.split()])
+        provide(node)
         made.write(node, "/etc/libvirt/qemu.conf", _SETTINGS)
         node.run(["mkdir", "-p", "/var/log/libvirt"])
         if node.run(["id", "libvirt-qemu"], check=False).returncode != 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvm_lab import BOOT_S, NAME, Host, answers, running, tell
+from kvm_lab import BOOT_S, NAME, Host, answers, running, set_step, tell
 from lab_cluster import SAFEKIT, Cluster
 
 from safekit_lab.node import Node
@@ -74,3 +74,20 @@ def crash_the_source_of_a_resync(made: Cluster, host: Host) -> None:
     made.wait(lambda: made.module_state(secondary, NAME).startswith("WAIT"), "the other one waits", 60.0)
     assert running(secondary) == []
     host.power_on(made, primary)
+
+
+def crash_where_it_goes_as_it_shuts_down(made: Cluster, host: Host) -> None:
+    """It hangs and is to be booted there, so it would be waited for. Who is left does not wait, and boots it here."""
+    set_step(made, "kvm-vm", move="0s", shutdown="60s")
+    primary, secondary = made.roles(NAME)
+    tell(made.lab.client(), "hang", timeout_s=1.0)
+    secondary.start([SAFEKIT, "module", "swap", NAME])
+    made.wait(lambda: made.module_state(primary, NAME).startswith("SECOND"), "it is being shut down", BOOT_S)
+    secondary.crash()
+    made.wait(lambda: "'swap-out', which is broken off" in _log(primary), "the swap is broken off", BOOT_S)
+    made.wait(lambda: answers(made), "the guest answers", BOOT_S)
+    host.power_on(made, secondary)
+
+
+def _log(node: Node) -> str:
+    return node.run([SAFEKIT, "log", NAME, "--last", "50", "--output", "json"]).stdout

@@ -2,8 +2,9 @@
 long a guest is away.
 
 `PYTHONPATH=tests:tests/repo:tests/bench python tests/bench/kvm.py` writes build/bench/kvm.json in about ten minutes,
-`--short` in four. One guest has disks of all kinds; the rounds take them in turn. QEMU emulates (TCG). `--only` leaves
-the other figures in the file as they are; `--only many`, for a hundred guests, is a run of its own of ten minutes.
+`--short` in four. One guest has disks of all kinds; the rounds take them in turn. It says whether KVM ran the guests or
+QEMU emulated them (TCG). `--only` leaves the other figures in the file as they are; `--only many`, for a hundred
+guests, is a run of its own of ten minutes.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import figures
 import gluster
 import kvm_lab
 from kvm_lab import DIRECTORY, tell
+from kvm_lab_accelerator import accelerator, said
 from kvm_lab_many import DEFINED
 from kvm_many import measure_many
 from kvm_mirror import Mirror
@@ -156,12 +158,17 @@ def measure(asked: argparse.Namespace) -> list[figures.Figure]:
     return found
 
 
+def _by_kvm() -> figures.Figure:
+    """Whoever reads the times has to know."""
+    return figures.Figure(name="accelerator", value=float(accelerator() == "kvm"), unit="1 KVM, 0 TCG", runs=1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=("disks", "outages", "many"))
     parser.add_argument("--short", action="store_true", help="one round of each, four guests for a hundred")
-    found = measure(parser.parse_args())
-    print(f"\n{figures.table(found)}\n\nwritten to {figures.keep('kvm', found)}", flush=True)
+    found = [_by_kvm(), *measure(parser.parse_args())]
+    print(f"\n{said()}\n\n{figures.table(found)}\n\nwritten to {figures.keep('kvm', found)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A virtual machine on two real nodes: a real guest under QEMU whose records are read from the survivor's disk.
 
-KVM is there on few machines that run these tests, so QEMU emulates: TCG.
+By KVM where it serves, else emulated (TCG); `kvm_lab_accelerator.said()`, which the bench prints.
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ MOVES = [
     kvm_lab_deeds.crash_where_it_goes,
     kvm_lab_deeds.crash_as_it_goes_on,
     kvm_lab_deeds.kill_as_it_leaves,
+    kvm_lab_deeds.crash_where_it_goes_as_it_shuts_down,
 ]
 
 
