@@ -129,3 +129,20 @@ def test_values_are_set_and_shown_on_any_node(pair: Cluster) -> None:
     pair.safekit(first, "set", "watch", "custom.queue", "long", "--on", second.name)
     shown = pair.safekit(second, "get", "watch", "custom.queue").stdout
     assert "long" in shown
+
+
+def test_what_does_not_fit_together_between_the_nodes_is_found_before_anything_changes(pair: Cluster) -> None:
+    first, second = pair.nodes
+    for number, node in enumerate(pair.nodes):
+        node.run(["useradd", "--no-create-home", "--uid", str(4001 + number), "shop"])
+        node.run(["mkdir", "-p", "/srv/orders"])
+    first.run(["sh", "-c", "echo one > /srv/orders/1 && chown shop /srv/orders/1"])
+    pair.write(first, "/srv/shop/module.yaml", "kind: mirror\npipeline:\n  - rfs: {directory: /srv/orders}\n")
+    answers = json.loads(pair.safekit(first, "plan", "shop", "--from", "/srv/shop", "-o", "json", ok=False).stdout)
+    found = {node: "; ".join(answer["findings"]) for node, answer in answers.items()}
+    assert "files on node1 belong to the user shop, 4001 there and 4002 here" in found[second.name]
+    assert "shop" not in found[first.name]
+    assert pair.module_state(first, "shop") == ""
+    second.run(["usermod", "--uid", "4001", "shop"])
+    answers = json.loads(pair.safekit(first, "plan", "shop", "--from", "/srv/shop", "-o", "json", ok=False).stdout)
+    assert "shop" not in "; ".join(answers[second.name]["findings"])

@@ -32,7 +32,15 @@ class Place(Resource[PlaceConfig], api=1):
         names = [other.name for other in beside]
         who = context.settings["who"]
         said = f"{context.module} {context.node} {who} {context.state_dir} {context.run_dir} {names}"
-        return Examination(("a finding",), (said, "x" * 1000, *["too many"] * 20))
+        facts = {"who": who, "long": "x" * 70_000, **{str(number): "" for number in range(20)}}
+        return Examination(("a finding",), (said, "x" * 1000, *["too many"] * 20), facts)
+
+    @classmethod
+    def confront(cls, config, facts):
+        if config.name == "two:2":
+            raise ValueError("it cannot")
+        told = {node: one["who"] for node, one in facts.items()}
+        return {"node2": [f"{told}"], "elsewhere": ["not asked for"]}
 '''
 MODULE = """
 kind: mirror
@@ -45,14 +53,18 @@ pipeline:
 
 
 def compiled(tmp_path: Path) -> dict[str, Any]:
+    """The answer for the module, with all plugins of a place of their own."""
     site, module = tmp_path / "site", tmp_path / "module"
     site.mkdir()
     module.mkdir()
     install_distribution(site, "safekit-place", {"safekit.resources": {"place": "place_plugin:Place"}})
     (site / "place_plugin.py").write_text(PLUGIN)
     (module / "module.yaml").write_text(MODULE)
-    request = {"module": "web", "directory": str(module), "nodes": ["node1", "node2"], "node": "node1"}
-    environment = {**os.environ, "PYTHONPATH": str(site), "SAFEKIT_VAR": str(tmp_path / "var")}
+    return ask(tmp_path, {"module": "web", "directory": str(module), "nodes": ["node1", "node2"], "node": "node1"})
+
+
+def ask(tmp_path: Path, request: dict[str, Any]) -> dict[str, Any]:
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "SAFEKIT_VAR": str(tmp_path / "var")}
     environment["SAFEKIT_RUN"] = str(tmp_path / "run")
     command = [sys.executable, "-m", "safekit.host", "--compile"]
     done = subprocess.run(command, input=json.dumps(request).encode(), capture_output=True, env=environment, check=True)
@@ -69,6 +81,20 @@ def test_a_plugin_knows_where_it_would_live_and_what_is_beside_it(tmp_path: Path
     assert first == f"place.one: web node1 me {var} {run} ['two:2', 'three']"
     assert (len(long), len(rest)) == (len("place.one: ") + 400, 2 * 8 - 2)
     assert not (tmp_path / "var").exists()
+
+
+def test_the_facts_of_all_nodes_are_compared_and_bounded(tmp_path: Path) -> None:
+    answer = compiled(tmp_path)
+    assert answer["facts"].keys() == {"place.one", "place.two:2"}
+    assert answer["facts"]["place.one"] == {"who": "me", **{str(number): "" for number in range(14)}}
+    facts = {"node1": answer["facts"], "node2": {**answer["facts"], "place.one": {"who": "you"}}, "node3": {}}
+    found = ask(tmp_path, {"question": "confront", "compiled": answer["compiled"], "facts": facts})["findings"]
+    assert found["node1"] == found["node2"][1:]
+    assert found["node2"][0] == "place: {'node1': 'me', 'node2': 'you'}"
+    (broken,) = found["node1"]
+    assert "cannot compare the nodes" in broken
+    assert "it cannot" in broken
+    assert found.keys() == {"node1", "node2"}
 
 
 def test_it_lives_there_when_it_is_made(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ API_VERSION = 1
 
 MAX_REMARKS = 8
 MAX_REMARK_CHARS = 400
+MAX_FACTS = 16
+MAX_FACT_CHARS = 65_536
 ModuleKind = Literal["mirror", "farm", "light"]
 C = TypeVar("C", bound=Config)
 
@@ -64,6 +66,9 @@ class Examination:
     """What would make a start fail, with what to do."""
     notes: tuple[str, ...] = ()
     """What an operator compares with the other nodes, or has to know first: at most MAX_REMARKS of MAX_REMARK_CHARS."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What `confront` needs of each node: at most MAX_FACTS of MAX_FACT_CHARS. Another version's `confront` may read
+    them."""
 
 
 class Plugin(Generic[C]):
@@ -107,6 +112,12 @@ class Plugin(Generic[C]):
         may not be there yet and are not to be made. `beside`: what the module's other instances of this class are
         given. It takes a few seconds at most; `safekit plan` shows the notes of each node."""
         return Examination(tuple(cls.preflight(config, context.kind)))
+
+    @classmethod
+    def confront(cls, config: C, facts: Mapping[str, Mapping[str, str]]) -> Mapping[str, Sequence[str]]:  # noqa: ARG003
+        """What does not fit together between the nodes, by what `examine` told on each of them: sentences as of
+        `preflight`, by the node where it is mended. Called on one of the nodes, when more than one told facts."""
+        return {}
 
     @classmethod
     def remarks(cls, config: C, kind: ModuleKind) -> list[str]:  # noqa: ARG003 - a hook for subclasses

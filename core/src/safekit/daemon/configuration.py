@@ -40,6 +40,10 @@ class Installed(BaseModel):
         return f"{self.revision}.{self.digest[:12]}"
 
 
+Facts = dict[str, dict[str, str]]
+"""Of one node, by resource."""
+
+
 class _Written(BaseModel):
     """What every version has written there."""
 
@@ -53,6 +57,8 @@ class Compilation:
     findings: tuple[str, ...]
     """What on this machine would make a start fail."""
     warnings: tuple[str, ...]
+    facts: Facts
+    """What plugins compare with other nodes."""
 
 
 class Configuration:
@@ -131,8 +137,17 @@ class Configuration:
         }
         answer = await self.ask_compiler(request)
         return Compilation(
-            CompiledModule.model_validate(answer["compiled"]), tuple(answer["findings"]), tuple(answer["warnings"])
+            CompiledModule.model_validate(answer["compiled"]),
+            tuple(answer["findings"]),
+            tuple(answer["warnings"]),
+            answer["facts"],
         )
+
+    async def confront(self, compiled: CompiledModule, facts: dict[str, Facts]) -> dict[str, list[str]]:
+        """What does not fit together between the nodes, by the node where it is mended; likewise in a process."""
+        request = {"question": "confront", "compiled": compiled.model_dump(mode="json"), "facts": facts}
+        found: dict[str, list[str]] = (await self.ask_compiler(request))["findings"]
+        return found
 
     async def ask_compiler(self, request: dict[str, Any]) -> dict[str, Any]:
         """A question to the process in which plugins are imported; the error that it answers with."""

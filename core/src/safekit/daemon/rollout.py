@@ -13,11 +13,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import structlog
+from pydantic import TypeAdapter, ValidationError
 
 from safekit.bus.nodes import NodeBus
 from safekit.config.compiled import CompiledModule
 from safekit.config.plan import diff, lines
-from safekit.daemon.configuration import Compilation, Configuration
+from safekit.daemon.configuration import Compilation, Configuration, Facts
 from safekit.daemon.operations import Args, CommitArgs, FilesArgs, ModuleArgs, Operations, Power, StageArgs
 from safekit_sdk import ConfigError, PeerError, RefusedError, SafekitError
 
@@ -25,6 +26,7 @@ log = structlog.get_logger("rollout")
 STAGE_S: Final = 45.0
 COMMIT_S: Final = 15.0
 CATCH_UP_AFTER_S: Final = 1.0
+_FACTS: Final = TypeAdapter(Facts)
 
 
 class Rollout:
@@ -80,6 +82,7 @@ class Rollout:
             "revision": present.revision if present else 0,
             "findings": [*compilation.findings, *([refusal] if refusal else [])],
             "warnings": list(compilation.warnings),
+            "facts": compilation.facts,
             "plan": plan.model_dump(mode="json"),
             "lines": lines(plan),
         }
@@ -118,19 +121,33 @@ class Rollout:
     async def plan(self, args: FilesArgs) -> dict[str, Any]:
         """What `apply` would do on each node. Nothing stays staged."""
         async with self._one_at_a_time:
-            answers = await self._on_all("stage", {**args.model_dump(), "revision": 0}, STAGE_S)
+            answers = await self._stage_all(args)
             await self._on_all("abort", {"module": args.module}, COMMIT_S)
         return {node: _plain(answer) for node, answer in answers.items()}
 
     async def apply(self, args: FilesArgs) -> dict[str, Any]:
         """All nodes or none."""
         async with self._one_at_a_time:
-            answers = await self._on_all("stage", {**args.model_dump(), "revision": 0}, STAGE_S)
+            answers = await self._stage_all(args)
             failures = {node: failure for node, answer in answers.items() if (failure := _failure(answer))}
             if failures:
                 await self._on_all("abort", {"module": args.module}, COMMIT_S)
                 raise _refusal(args.module, failures)
             return await self._commit_all(args, answers)
+
+    async def _stage_all(self, args: FilesArgs) -> dict[str, Any]:
+        """Each node's answer, or its exception. What the nodes are found to differ in is among its findings."""
+        answers = await self._on_all("stage", {**args.model_dump(), "revision": 0}, STAGE_S)
+        facts = {node: told for node, answer in answers.items() if (told := _facts_of(answer))}
+        staged = self._staged.get(args.module)
+        if staged is not None and len(facts) > 1:
+            try:
+                found = await self._configuration.confront(staged[2].compiled, facts)
+            except SafekitError as error:
+                found = {node: [f"the nodes could not be compared: {error}"] for node in facts}
+            for node, sentences in found.items():
+                answers[node]["findings"] += sentences
+        return answers
 
     async def _commit_all(self, args: FilesArgs, answers: dict[str, Any]) -> dict[str, Any]:
         revision = 1 + max(answer["revision"] for answer in answers.values())
@@ -235,6 +252,16 @@ def _decode(files: dict[str, str]) -> dict[str, bytes]:
 
 def _plain(answer: Any) -> Any:
     return {"error": str(answer)} if isinstance(answer, BaseException) else answer
+
+
+def _facts_of(answer: Any) -> Facts:
+    """Taken out of a node's answer to `stage`. Earlier versions tell none."""
+    if isinstance(answer, BaseException):
+        return {}
+    try:
+        return _FACTS.validate_python(answer.pop("facts", {}), strict=True)
+    except ValidationError:
+        return {}
 
 
 def _failure(staged: Any) -> Exception | None:

@@ -5,10 +5,12 @@ here."""
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from safekit.host.supervision import supervised
 from safekit.plugins import calling, discovery, load
 from safekit.settings import Settings
 from safekit_sdk import ConfigError, Context, Examination, ModuleRequest, Plugin, SafekitError
-from safekit_sdk.plugin import MAX_REMARK_CHARS, MAX_REMARKS
+from safekit_sdk.plugin import MAX_FACT_CHARS, MAX_FACTS, MAX_REMARK_CHARS, MAX_REMARKS
 
 
 def compile_from_stdin() -> int:
@@ -76,23 +78,52 @@ def _compile(request: dict[str, Any]) -> dict[str, Any]:
         files, shown = read_bundle(path.parent), f"{request['module']}/module.yaml"
         nodes, name = tuple(request["nodes"]), request["module"]
         compiled = compile_module(files[path.name], shown, nodes, name, node=request["node"], beside=files)
-        findings, notes = examine(compiled, request["node"]) if request["node"] in compiled.nodes else ([], [])
+        seen = examine(compiled, request["node"]) if request["node"] in compiled.nodes else Seen()
     except Exception as error:  # a plugin may raise anything; the operator is told which
-        return {"error": error_body(error).model_dump(), "compiled": None, "findings": [], "warnings": []}
+        return {"error": error_body(error).model_dump(), "compiled": None, "findings": [], "warnings": [], "facts": {}}
     return {
         "error": None,
-        "compiled": compiled.model_copy(update={"remarks": (*compiled.remarks, *notes)}).model_dump(mode="json"),
-        "findings": findings,
+        "compiled": compiled.model_copy(update={"remarks": (*compiled.remarks, *seen.notes)}).model_dump(mode="json"),
+        "findings": seen.findings,
         "warnings": list(compiled.warnings),
+        "facts": seen.facts,
     }
 
 
-def examine(compiled: CompiledModule, node: str) -> tuple[list[str], list[str]]:
-    """What on this machine would make a start fail, and what its plugins note there, one sentence each."""
-    findings: list[str] = []
-    notes: list[str] = []
-    entries = [_Entry(step.group, step.plugin, step.ident, step.resource, step.config) for step in compiled.steps]
-    entries += [_Entry("checker", one.plugin, one.ident, one.resource, one.config) for one in compiled.checkers]
+def _confront(request: dict[str, Any]) -> dict[str, Any]:
+    """By node, what does not fit what the others told."""
+    found: dict[str, list[str]] = {}
+    for entry in _entries(CompiledModule.model_validate(request["compiled"])):
+        told = {node: facts[entry.resource] for node, facts in request["facts"].items() if entry.resource in facts}
+        if len(told) > 1:
+            for node, sentences in _confronted(entry, told).items():
+                found.setdefault(node, []).extend(f"{entry.plugin}: {one}" for one in sentences)
+    return {"error": None, "findings": found}
+
+
+def _confronted(entry: _Entry, told: Mapping[str, Mapping[str, str]]) -> Mapping[str, Sequence[str]]:
+    try:
+        with calling(GROUPS[entry.group], entry.plugin, "cannot compare the nodes"):
+            found = entry.cls.confront(entry.model, told)
+            return {node: [str(one) for one in found.get(node, ())] for node in told}
+    except SafekitError as error:
+        return {node: [str(error)] for node in told}
+
+
+@dataclass(slots=True)
+class Seen:
+    """On one machine, one sentence each."""
+
+    findings: list[str] = field(default_factory=list)
+    """What would make a start fail."""
+    notes: list[str] = field(default_factory=list)
+    facts: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By resource, what is compared with the other nodes."""
+
+
+def examine(compiled: CompiledModule, node: str) -> Seen:
+    seen = Seen()
+    entries = list(_entries(compiled))
     for entry in entries:
         config = entry.model
         beside = [other.model for other in entries if other is not entry and other.cls is entry.cls]
@@ -101,9 +132,19 @@ def examine(compiled: CompiledModule, node: str) -> tuple[list[str], list[str]]:
                 found = entry.cls.examine(config, _context(compiled, node, entry), beside)
         except SafekitError as error:
             found = Examination((str(error),))
-        findings += [f"{entry.plugin}: {finding}" for finding in found.findings]
-        notes += [f"{entry.resource}: {note[:MAX_REMARK_CHARS]}" for note in found.notes[:MAX_REMARKS]]
-    return findings, notes
+        seen.findings += [f"{entry.plugin}: {finding}" for finding in found.findings]
+        seen.notes += [f"{entry.resource}: {note[:MAX_REMARK_CHARS]}" for note in found.notes[:MAX_REMARKS]]
+        if found.facts:
+            told = itertools.islice(found.facts.items(), MAX_FACTS)
+            seen.facts[entry.resource] = {name: value for name, value in told if len(value) <= MAX_FACT_CHARS}
+    return seen
+
+
+def _entries(compiled: CompiledModule) -> Iterator[_Entry]:
+    for step in compiled.steps:
+        yield _Entry(step.group, step.plugin, step.ident, step.resource, step.config)
+    for one in compiled.checkers:
+        yield _Entry("checker", one.plugin, one.ident, one.resource, one.config)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,4 +178,4 @@ def _context(compiled: CompiledModule, node: str, entry: _Entry) -> Context:
     )
 
 
-_QUESTIONS = {"compile": _compile, "apps": _apps, "module-file": _module_file}
+_QUESTIONS = {"compile": _compile, "confront": _confront, "apps": _apps, "module-file": _module_file}

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from safekit_resource_rfs import inventory, plan
+from safekit_resource_rfs import confronting, inventory, plan
 from safekit_resource_rfs.config import RfsConfig
 from safekit_resource_rfs.fuse.mounting import is_mounted
 from safekit_resource_rfs.inventory import Inventory
@@ -34,7 +34,29 @@ def examine(config: RfsConfig, context: Context, beside: Sequence[RfsConfig]) ->
         f"{_shown(inner)} in {_shown(directory)} is replicated already, or was; one of the two is enough"
         for inner in found.replicated[: inventory.MAX_OWNERS]
     ]
-    return Examination(tuple(findings), tuple(_notes(config, context, found)))
+    side = _side(directory, found, was_synchronised=_was_synchronised(context.state_dir))
+    facts = {confronting.FACT: side.model_dump_json()}
+    return Examination(tuple(findings), tuple(_notes(config, context, found)), facts)
+
+
+def _side(directory: Path, found: Inventory, *, was_synchronised: bool) -> confronting.Side:
+    """What the other node's `plan` is told."""
+    system = os.statvfs(directory)
+    return confronting.Side(
+        entries=found.entries,
+        size_bytes=found.size_bytes,
+        free_bytes=system.f_bavail * system.f_frsize,
+        was_synchronised=was_synchronised,
+        users=_names(found.users, inventory.all_users()),
+        groups=_names(found.groups, inventory.all_groups()),
+    )
+
+
+def _names(owning: set[int], known: dict[str, int]) -> confronting.Names:
+    names = {number: name for name, number in reversed(known.items())}
+    owners = {names[number]: number for number in sorted(owning)[: confronting.MAX_NAMES] if number in names}
+    told = dict(list(known.items())[: confronting.MAX_NAMES])
+    return confronting.Names(owning=owners, known=told, is_whole=len(told) == len(known))
 
 
 def _of_others(directory: Path, context: Context, beside: Sequence[RfsConfig]) -> Iterator[str]:

@@ -94,6 +94,15 @@ def group_names(numbers: Iterable[int]) -> list[str]:
     return _named(numbers, lambda number: grp.getgrgid(number).gr_name)
 
 
+def all_users() -> dict[str, int]:
+    """Those that this node lists, which may leave out some of a directory service."""
+    return {one.pw_name: one.pw_uid for one in pwd.getpwall()}
+
+
+def all_groups() -> dict[str, int]:
+    return {one.gr_name: one.gr_gid for one in grp.getgrall()}
+
+
 def _named(numbers: Iterable[int], name_of: Callable[[int], str]) -> list[str]:
     """`app (1001)`; those that this node has no name for first."""
     nameless, named = [], []

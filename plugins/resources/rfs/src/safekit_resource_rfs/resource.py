@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from safekit_resource_rfs import examining, plan
+from safekit_resource_rfs import confronting, examining, plan
 from safekit_resource_rfs.config import RfsConfig
 from safekit_resource_rfs.control import PeerGoneError, ask, follow
 from safekit_resource_rfs.fuse.mounting import is_mounted
@@ -98,6 +98,10 @@ class RfsResource(Resource[RfsConfig], api=1):
         if context.kind != "mirror":
             return super().examine(config, context, beside)
         return examining.examine(config, context, beside)
+
+    @classmethod
+    def confront(cls, config: RfsConfig, facts: Mapping[str, Mapping[str, str]]) -> Mapping[str, Sequence[str]]:
+        return confronting.confront(config, facts)
 
     @classmethod
     def remarks(cls, config: RfsConfig, kind: ModuleKind) -> list[str]:  # noqa: ARG003 - a hook of the SDK
