@@ -14,8 +14,21 @@ from pathlib import Path
 
 from workspace import ROOT, Package, distribution, is_own, packages, root_manifest
 
+from safekit_lab.node import Node
+
 TIMEOUT_S = 300.0
 PIN = re.compile(r"^(\S+==\S+)", re.MULTILINE)
+TRACES = {
+    "processes": "ps -eo args= | grep -v '^ps '",
+    "mounts": "grep -v ' / overlay ' /proc/self/mounts",
+    "addresses": "ip -br -4 address; ip -br -6 address show scope global",
+    "rules": "ip rule; ip -6 rule; ip route",
+    "tables": "nft list ruleset",
+    "kernel": "sysctl -a -r '^net[.]ipv[46][.]conf[.]' 2>/dev/null",
+    "cgroups": "find /sys/fs/cgroup -type d -name '*safekit*'",
+    "files": "find /etc /opt /usr /var /run /srv /root /tmp /dev -path /var/tmp -prune -o -iname '*safekit*' -print",
+}
+"""Commands whose lines say what an application and what makes it highly available may leave behind on a node."""
 Done = subprocess.CompletedProcess[str]
 
 
@@ -88,8 +101,23 @@ class Environment:
         lines = self.pip("list", "--format=freeze").stdout.split()
         return {distribution(name): version for name, _, version in (line.partition("==") for line in lines)}
 
+    def own(self) -> set[str]:
+        """The distributions of ours."""
+        return set(filter(is_own, self.installed()))
+
+    def leave(self, node: Node) -> None:
+        """Uninstall ours on a node of a lab that is younger than the environment; others have it still."""
+        argv = [sys.executable, "-m", "pip", "--python", str(self.python), "uninstall", "--quiet", "--yes"]
+        node.run([*argv, *sorted(self.own())], timeout_s=TIMEOUT_S)
+        assert node.run(["find", str(self.place), "-mindepth", "1", "-iname", "*safekit*"]).stdout == ""
+
     def safekit(self, *words: str, ok: bool = True) -> Done:
         return typed([self.program("safekit"), *words], ok=ok, cwd=self.place)
+
+
+def traces(node: Node) -> set[str]:
+    found = {what: node.run(["sh", "-c", command]).stdout.splitlines() for what, command in TRACES.items()}
+    return {f"{what}: {line}" for what, lines in found.items() for line in lines}
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import lab_cluster
-from lab_cluster import SAFEKIT, VIP, Cluster
+from lab_cluster import VIP, Cluster
 from ledger import DIRECTORY
 
 from safekit_lab.node import Node
@@ -54,7 +54,7 @@ def add_mirror(made: Cluster) -> None:
 
 
 def is_paired(primary: Node) -> bool:
-    return "paired" in primary.run([SAFEKIT, "rfs", "status", "web"], check=False).stdout
+    return "paired" in primary.run([lab_cluster.SAFEKIT, "rfs", "status", "web"], check=False).stdout
 
 
 def select(node: Node, query: str) -> set[int]:

@@ -11,8 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,15 +19,15 @@ import apps_lab
 import figures
 import lab_cluster
 import ledger
-import postgresql_lab
-from apps_lab import KINDS, PAGES
-from lab_cluster import VIP, Cluster
+from apps_lab import APPLICATIONS, Application
+from lab_cluster import Cluster
+from ledger import Disks
 
 from safekit_lab.node import Node
 
 ROUNDS = 3
 DEEDS = ("app_death", "node_crash", "swap")
-APPS = (*PAGES, "postgresql", *KINDS)
+APPS = [name for name, app in APPLICATIONS.items() if not app.is_farm]
 EVERY_S = 0.1
 ENOUGH = 10
 """Good answers after which the client is served as before."""
@@ -57,39 +56,27 @@ with open({seen!r}, "a", 1) as seen:
         threading.Thread(target=ask, args=(number, seen)).start()
         time.sleep({every_s})
 """
-INSERT = ["psql", "-h", VIP, "-U", "postgres", "-qtAc", "insert into numbers values (NUMBER) returning number"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Contender:
     made: Cluster
-    mount: Callable[[Node], None]
-    """What a node needs after each boot."""
-    processes: Sequence[str]
-    """Options of `pgrep` that find those of the application."""
-    has_data: bool
+    app: Application
+    disks: Disks
 
     def wait_well(self) -> tuple[Node, Node]:
-        primary, secondary = self.made.roles()
-        if self.has_data:
-            self.made.wait(lambda: postgresql_lab.is_paired(primary), "the secondary has everything", 90.0)
-        return primary, secondary
+        return apps_lab.await_well(self.made, self.app)
 
     def do(self, deed: str, primary: Node, secondary: Node) -> Callable[[], None]:
         """What repairs it afterwards is returned."""
         if deed == "app_death":
-            apps_lab.kill_processes(primary, *self.processes)
+            apps_lab.kill_processes(primary, *self.app.process)
         elif deed == "swap":
             self.made.safekit(secondary, "module", "swap", "web")
         else:
             primary.crash()
-            return lambda: self._boot(primary)
+            return lambda: apps_lab.boot(self.made, self.app, self.disks, primary)
         return lambda: None
-
-    def _boot(self, node: Node) -> None:
-        node.boot()
-        self.mount(node)
-        self.made.safekit(node, "daemon", "start")
 
 
 def good_answers(made: Cluster) -> list[float]:
@@ -116,37 +103,16 @@ def run(contender: Contender, deed: str) -> float:
     return found
 
 
-@contextmanager
-def contenders(app: str) -> Iterator[tuple[Contender, list[str], list[str]]]:
-    """With the words of its client, and its good answers."""
-    with ledger.disks() as disks, lab_cluster.cluster(binds=[disks.bind]) as made:
-        for node in made.nodes:
-            disks.mount(made, node)
-        nodes = [node.name for node in made.nodes]
-        if app in PAGES:
-            apps_lab.add_pages(made, app)
-            found = Contender(made, lambda node: apps_lab.serve_behind(made, node), ("-x", PAGES[app]), has_data=False)
-            words, good = ["curl", "-s", "-m", "2", f"http://{VIP}/"], nodes
-        elif app == "postgresql":
-            postgresql_lab.make_database(made, made.nodes[0])
-            postgresql_lab.add_mirror(made)
-            found = Contender(made, lambda node: disks.mount(made, node), ("-o", "-x", "postgres"), has_data=True)
-            words, good = INSERT, ["NUMBER"]
-        else:
-            kind = KINDS[app]
-            kind.make(made)
-            apps_lab.add(made, kind)
-            found = Contender(made, lambda node: disks.mount(made, node), ("-f", kind.process), has_data=True)
-            words, good = kind.writes, [kind.answer]
-        lab_cluster.change_file(made, made.nodes[0], lambda text: text + MANY_DEATHS)
-        yield found, words, good
-
-
-def measure(app: str, rounds: int) -> list[figures.Figure]:
+def measure(name: str, rounds: int) -> list[figures.Figure]:
+    app = APPLICATIONS[name]
     runs: dict[str, list[float]] = {deed: [] for deed in DEEDS}
-    with contenders(app) as (contender, words, good):
-        made, client = contender.made, contender.made.lab.client()
-        made.write(client, "/opt/client.py", CLIENT.format(argv=words, good=good, seen=SEEN, every_s=EVERY_S))
+    with ledger.disks() as disks, lab_cluster.cluster(binds=[disks.bind]) as made:
+        apps_lab.prepare(made, app, disks)
+        apps_lab.add(made, app)
+        lab_cluster.change_file(made, made.nodes[0], lambda text: text + MANY_DEATHS)
+        contender, client = Contender(made, app, disks), made.lab.client()
+        program = CLIENT.format(argv=app.asks, good=app.answers, seen=SEEN, every_s=EVERY_S)
+        made.write(client, "/opt/client.py", program)
         asking = client.start([sys.executable, "/opt/client.py"])
         made.wait(lambda: len(good_answers(made)) >= ENOUGH, "the client is served", 30.0)
         for _ in range(rounds):
@@ -155,8 +121,8 @@ def measure(app: str, rounds: int) -> list[figures.Figure]:
         asking.kill()
         asking.wait(10.0)
     for deed, values in runs.items():
-        print(f"{app}: {deed}: {' '.join(f'{value:.0f}' for value in values)} ms", flush=True)
-    return [figure for deed, values in runs.items() for figure in figures.figures(f"{app}_{deed}", values, {})]
+        print(f"{name}: {deed}: {' '.join(f'{value:.0f}' for value in values)} ms", flush=True)
+    return [figure for deed, values in runs.items() for figure in figures.figures(f"{name}_{deed}", values, {})]
 
 
 def main() -> None:
