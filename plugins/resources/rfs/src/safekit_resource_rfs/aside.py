@@ -30,6 +30,7 @@ _ASIDE: Final = local.RESERVED + b"/aside/"
 _PARTS: Final = local.RESERVED + b"/part"
 _PART: Final = b"copy"
 _MODE: Final = 0o700
+_MOST_ZEROS_BYTES: Final = 1 << 20
 _DATA: Final = (b"user.", b"trusted.")
 """Extended attributes that are data, and no permissions."""
 Slots = Mapping[int, int]
@@ -39,8 +40,8 @@ _Place = tuple[int, bytes]
 
 class Aside:
     """Below `.safekit-rfs/aside/<label>/`, each version under the path that it had. What is there already stays: it is
-    older. What is moved or copied is on the disk before `keep` returns. Mode, owner and times that change alone keep
-    nothing, and what is only opened does not either."""
+    older. What is moved or copied is on the disk before `keep` returns. Mode, owner, times and holes that change alone
+    keep nothing, and what is only opened does not either."""
 
     def __init__(self, root_fd: int, label: str) -> None:
         self._root_fd = root_fd
@@ -89,7 +90,7 @@ class Aside:
             self._move(beneath, change.new)
 
     def _keep_slot(self, change: Write | Resize | Allocate, fd: int) -> None:
-        if isinstance(change, Resize) and os.fstat(fd).st_size == change.size:
+        if _leaves_content(change, fd):
             return
         path = self._paths[change.slot]
         with self._directory(path) as target_fd:
@@ -207,6 +208,19 @@ class Aside:
 
     def _sync_all(self) -> None:
         syscalls.sync_filesystem(self._root_fd)
+
+
+def _leaves_content(change: Write | Resize | Allocate, fd: int) -> bool:
+    """Whether the file is read afterwards as it was: by the size that it has, data that are there, a hole in zeros."""
+    size = os.fstat(fd).st_size
+    if isinstance(change, Resize):
+        return change.size == size
+    if isinstance(change, Write):
+        return os.pread(fd, len(change.data), change.offset) == change.data
+    if change.mode == local.PUNCH and change.length <= _MOST_ZEROS_BYTES:
+        there = os.pread(fd, change.length, change.offset)
+        return not there.strip(b"\0")
+    return change.mode == local.KEEP_SIZE
 
 
 def _move_all(source: _Place, target_fd: int) -> bool:

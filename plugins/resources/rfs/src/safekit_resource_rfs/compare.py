@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from safekit_resource_rfs.changes import Change, Entry
+from safekit_resource_rfs.extents import Extent
 from safekit_resource_rfs.marks import SLACK_NS, MarkedDirectory
 from safekit_resource_rfs.messages import MAX_ENTRIES, Marked
 
@@ -39,11 +40,13 @@ class Local(Protocol):
     def entries(self, path: bytes, names: Iterable[bytes]) -> Sequence[Entry]:
         """Those in this directory that exist, in their order."""
 
-    def checksums(self, path: bytes, offset: int, length: int, *, from_disk: bool = False) -> tuple[bytes, ...]:
+    def checksums(
+        self, path: bytes, offset: int, length: int, *, from_disk: bool = False, with_holes: bool = False
+    ) -> tuple[bytes, ...]:
         """Of each block of BLOCK_BYTES; empty where nothing is."""
 
-    def read(self, path: bytes, offset: int, length: int) -> Sequence[tuple[int, bytes]]:
-        """What is data, without the holes; nothing, where one begins that is reserved."""
+    def read(self, path: bytes, offset: int, length: int) -> Sequence[Extent]:
+        """What is data, and what is reserved, without the holes."""
 
     def xattrs(self, path: bytes) -> Mapping[bytes, bytes]: ...
 

@@ -14,6 +14,7 @@ from functools import partial
 from itertools import zip_longest
 from typing import Final
 
+from safekit_resource_rfs import local
 from safekit_resource_rfs.changes import (
     Allocate,
     Bind,
@@ -27,15 +28,13 @@ from safekit_resource_rfs.changes import (
 from safekit_resource_rfs.compare import ABSENT, join
 from safekit_resource_rfs.desk import Desk
 from safekit_resource_rfs.effects import ChecksumHere, EntriesHere, ReadHere
+from safekit_resource_rfs.extents import PAGE_BYTES, Extent
 from safekit_resource_rfs.marks import WHOLE, ZONE_BYTES
 from safekit_resource_rfs.messages import BLOCK_BYTES, Checksum
 from safekit_resource_rfs.settling import PERMISSIONS, settle
 from safekit_resource_rfs.worktree import Job, Node, Zones
 
 ZONES_AT_ONCE: Final = 2
-KEEP_SIZE: Final = 1
-PUNCH_KEEP_SIZE: Final = 3
-"""Modes of fallocate(2): reserve, and make a hole."""
 
 
 class FileCopy(Job):
@@ -223,7 +222,7 @@ class FileCopy(Job):
             lambda number: ReadHere(number, path, offset, BLOCK_BYTES, at_once), partial(self._got, offset)
         )
 
-    def _got(self, offset: int, errno: int, extents: Sequence[tuple[int, bytes]]) -> None:
+    def _got(self, offset: int, errno: int, extents: Sequence[Extent]) -> None:
         if self.is_over or self._reading is None:
             return
         touched = self._reading[1]
@@ -236,27 +235,25 @@ class FileCopy(Job):
             self._send(offset, extents)
             self.pump()
 
-    def _send(self, offset: int, extents: Sequence[tuple[int, bytes]]) -> None:
-        at, end = offset, min(offset + BLOCK_BYTES, self._size)
-        is_reserved = False
-        for start, data in (*extents, (end, b"")):
-            if not data and start < end:
-                is_reserved = True
-                continue
-            if start > at:
-                self._leave_out(at, start - at, is_reserved=is_reserved)
-            is_reserved = False
-            if data:
-                self._desk.stream.put(Write(self.slot, start, data))
-                self._desk.copied(len(data))
-            at = start + len(data)
+    def _send(self, offset: int, extents: Sequence[Extent]) -> None:
+        """Holes are made before what is in them is reserved, which keeps what was written."""
+        at = offset
+        for extent in extents:
+            if extent.data:
+                self._leave_out(at, extent.start)
+                self._desk.stream.put(Write(self.slot, extent.start, extent.data))
+                self._desk.copied(len(extent.data))
+                at = extent.end
+        self._leave_out(at, min(offset + BLOCK_BYTES, self._size))
+        for extent in extents:
+            if not extent.data and self._desk.may_reserve:
+                self._desk.stream.put(Allocate(self.slot, local.KEEP_SIZE, extent.start, extent.end - extent.start))
 
-    def _leave_out(self, at: int, length: int, *, is_reserved: bool) -> None:
-        """A hole. It is made first where there may be data, as what is reserved keeps what was written."""
-        if self._there is not None:
-            self._desk.stream.put(Allocate(self.slot, PUNCH_KEEP_SIZE, at, length))
-        if is_reserved:
-            self._desk.stream.put(Allocate(self.slot, KEEP_SIZE, at, length))
+    def _leave_out(self, start: int, end: int) -> None:
+        """A hole, where there may be data. At the end of the file its last page goes only as a whole."""
+        if start < end and self._there is not None:
+            end = -(-end // PAGE_BYTES) * PAGE_BYTES if end == self._size else end
+            self._desk.stream.put(Allocate(self.slot, local.PUNCH, start, end - start))
 
     def _finish_when_through(self) -> None:
         if self._left or self._is_settling or not self._has_begun:

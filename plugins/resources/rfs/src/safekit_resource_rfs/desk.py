@@ -50,6 +50,8 @@ class Desk:
         self.slots = ResyncSlots()
         self.bytes_done = self.bytes_total = self.bytes_sent = 0
         self.files_done = self.files_total = 0
+        self.may_reserve = True
+        """The secondary's file system can."""
         self._ids = ids
         self._asked: dict[int, Callable[..., None]] = {}
         self._asked_there: dict[int, tuple[type, Callable[..., None]]] = {}

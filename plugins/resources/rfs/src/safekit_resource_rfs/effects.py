@@ -138,7 +138,7 @@ class ListHere:
 
 @dataclass(frozen=True, slots=True)
 class ChecksumHere:
-    """compare.digests, in the pool; then `checksummed(id, errno, digests)`."""
+    """Local.checksums with holes, in the pool; then `checksummed(id, errno, digests)`."""
 
     id: int
     path: bytes
@@ -148,8 +148,8 @@ class ChecksumHere:
 
 @dataclass(frozen=True, slots=True)
 class ReadHere:
-    """Local.read; then `data_read(id, errno, extents)`: what is data in the range, as (offset, bytes), in order; the
-    rest is hole or behind the end. `at_once`: before anything else, on the thread that executes; else in the pool."""
+    """Local.read; then `data_read(id, errno, extents)`: what is data or reserved in the range, in order; the rest is
+    hole or behind the end. `at_once`: before anything else, on the thread that executes; else in the pool."""
 
     id: int
     path: bytes

@@ -20,8 +20,9 @@ _KILLED: Final = stat.S_ISUID | stat.S_ISGID
 _NO_XATTR: Final = (errno.ENODATA, errno.ENOTSUP)
 """It is gone since, or of a kind that has no value here."""
 _COPY_BYTES: Final = 1 << 20
+KEEP_SIZE: Final = 0x01
 PUNCH: Final = 0x03
-"""The mode of fallocate(2) that makes a hole, the size kept."""
+"""Modes of fallocate(2): reserve, and make a hole; the size is kept."""
 ZEROING: Final = 0x02 | 0x10
 """The bits of its modes that change what is read: to make a hole, and to zero a range."""
 UNTOUCHED: Final = frozenset(

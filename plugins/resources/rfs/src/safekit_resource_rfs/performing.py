@@ -271,7 +271,7 @@ class Performer:
             self._base.checksummed(effect.id, errno_of(failure), found or ())
 
         place = (effect.path, effect.offset, effect.length)
-        work = partial(self._means.beside.checksums, *place, from_disk=self._base.distrusts_cache)
+        work = partial(self._means.beside.checksums, *place, from_disk=self._base.distrusts_cache, with_holes=True)
         self.later(self._means.reading, work, then)
 
     def soon(

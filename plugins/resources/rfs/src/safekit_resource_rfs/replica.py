@@ -40,8 +40,6 @@ from safekit_resource_rfs.survey import Survey
 __all__ = ["Aside", "Replica"]
 
 _PERMISSIONS: Final = 0o777
-_PUNCH: Final = 3
-"""Mode of fallocate(2): punch a hole, keep the size."""
 _ZEROS: Final = bytes(1 << 20)
 _NOT_EMPTY: Final = (errno.ENOTEMPTY, errno.EEXIST)
 _SPECIAL: Final = frozenset({stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK})
@@ -167,7 +165,7 @@ class Replica(Survey):
         try:
             local.allocate(fd, change.mode, change.offset, change.length)
         except OSError as error:
-            if error.errno != errno.EOPNOTSUPP or change.mode != _PUNCH:
+            if error.errno != errno.EOPNOTSUPP or change.mode != local.PUNCH:
                 raise
             _write_zeros(fd, change.offset, min(change.offset + change.length, os.fstat(fd).st_size))
 

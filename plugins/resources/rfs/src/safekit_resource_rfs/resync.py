@@ -188,6 +188,8 @@ class Resync(Aligning):
 
     def missed(self, seq: int, change: Change, error: int, later: Sequence[Change]) -> None:
         """The secondary could not apply it. `later`: what followed in the stream since."""
+        if isinstance(change, changes.Allocate) and error not in _EXPECTED:
+            self.desk.may_reserve = False
         for path in self._paths(change, [each for each in later if isinstance(each, Rename)]):
             if path is not None and self._is_copied_after(seq, path):
                 continue

@@ -15,6 +15,7 @@ from safekit_resource_rfs.changes import Entry
 from safekit_resource_rfs.checkpoints import Checkpointing
 from safekit_resource_rfs.desk import Progress
 from safekit_resource_rfs.effects import HandleHere, Release, Report, ResolveMarks
+from safekit_resource_rfs.extents import Extent
 from safekit_resource_rfs.fields import refuse
 from safekit_resource_rfs.generations import Durable, Standing, Verdict, judge, plan
 from safekit_resource_rfs.marked import Allowance
@@ -385,7 +386,7 @@ class Sender(Checkpointing):
     def checksummed(self, number: int, errno: int, digests: Sequence[bytes]) -> None:
         self._answer(number, errno, digests)
 
-    def data_read(self, number: int, errno: int, extents: Sequence[tuple[int, bytes]]) -> None:
+    def data_read(self, number: int, errno: int, extents: Sequence[Extent]) -> None:
         self._answer(number, errno, extents)
 
     def xattrs_read(self, number: int, errno: int, values: Mapping[bytes, bytes]) -> None:

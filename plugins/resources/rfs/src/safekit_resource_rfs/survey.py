@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import struct
 from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from hashlib import blake2b
@@ -14,11 +15,13 @@ from safekit_resource_rfs import beneath, compare, local, syscalls
 from safekit_resource_rfs.changes import Entry
 from safekit_resource_rfs.compare import UNREADABLE
 from safekit_resource_rfs.exclusion import NOTHING, Exclusion
-from safekit_resource_rfs.extents import is_reserved
+from safekit_resource_rfs.extents import Extent, Span, holes, is_reserved, reserved, seek
 from safekit_resource_rfs.messages import BLOCK_BYTES
 
 _READ_BYTES: Final = 1 << 20
 _ZEROS: Final = bytes(_READ_BYTES)
+_SPAN: Final = struct.Struct("<II")
+"""Of a hole in a block."""
 
 
 class Survey:
@@ -78,9 +81,12 @@ class Survey:
             os.close(fd)
         return found
 
-    def checksums(self, path: bytes, offset: int, length: int, *, from_disk: bool = False) -> tuple[bytes, ...]:
+    def checksums(
+        self, path: bytes, offset: int, length: int, *, from_disk: bool = False, with_holes: bool = False
+    ) -> tuple[bytes, ...]:
         """Of each block: BLAKE2b of 16 bytes, over less at the end of the file; empty behind it. `from_disk`: of what
-        the disk has, but for what is still on its way there; of that, a later sync tells whether it arrived."""
+        the disk has, but for what is still on its way there; of that, a later sync tells whether it arrived.
+        `with_holes`: of where its holes are as well; without, they are zeros."""
         fd = beneath.open_regular(self._root_fd, path, os.O_RDONLY | os.O_NOATIME)
         try:
             if from_disk:
@@ -88,21 +94,21 @@ class Survey:
             size = os.fstat(fd).st_size
             starts = range(offset, offset + length, BLOCK_BYTES)
             ends = (min(start + BLOCK_BYTES, size) for start in starts)
-            return tuple(_digest(fd, *part) if part[0] < size else b"" for part in zip(starts, ends, strict=True))
+            digest = _digest_with_holes if with_holes else _digest
+            return tuple(digest(fd, *part) if part[0] < size else b"" for part in zip(starts, ends, strict=True))
         finally:
             os.close(fd)
 
-    def read(self, path: bytes, offset: int, length: int) -> list[tuple[int, bytes]]:
-        """What is data there, each with its offset; not the holes. Nothing, where a hole that is reserved begins."""
+    def read(self, path: bytes, offset: int, length: int) -> list[Extent]:
+        """What is data there, and what is reserved; not the holes."""
         fd = beneath.open_regular(self._root_fd, path, os.O_RDONLY | os.O_NOATIME)
-        found: list[tuple[int, bytes]] = []
+        found: list[Extent] = []
         try:
             end = min(offset + length, os.fstat(fd).st_size)
             while offset < end:
-                start = min(_seek(fd, offset, os.SEEK_DATA, end), end)
-                if start > offset and is_reserved(fd, offset, start):
-                    found.append((offset, b""))
-                offset = min(_seek(fd, start, os.SEEK_HOLE, end), end)
+                start = seek(fd, offset, os.SEEK_DATA, end)
+                found.extend(Extent(*span, b"") for span in reserved(fd, offset, start))
+                offset = seek(fd, start, os.SEEK_HOLE, end)
                 found.extend(_without_unwritten(fd, _read_range(fd, start, offset)))
         finally:
             os.close(fd)
@@ -159,13 +165,23 @@ def describe(directory_fd: int, name: bytes) -> Entry | None:
 
 def _digest(fd: int, offset: int, end: int) -> bytes:
     """What was never written is zeros, and is not read."""
-    if _seek(fd, offset, os.SEEK_DATA, end) >= end:
+    if seek(fd, offset, os.SEEK_DATA, end) >= end:
         return _digest_of_zeros(end - offset)
     digest = blake2b(digest_size=16)
     while offset < end and (data := os.pread(fd, end - offset, offset)):
         digest.update(data)
         offset += len(data)
     return digest.digest()
+
+
+def _digest_with_holes(fd: int, offset: int, end: int) -> bytes:
+    return _with_holes(_digest(fd, offset, end), [(at - offset, to - offset) for at, to in holes(fd, offset, end)])
+
+
+def _with_holes(digest: bytes, spans: list[Span]) -> bytes:
+    """As it is where there are none."""
+    told = b"".join(_SPAN.pack(*span) for span in spans)
+    return blake2b(digest + told, digest_size=16).digest() if spans else digest
 
 
 @lru_cache(maxsize=64)
@@ -182,21 +198,12 @@ def _digest_xattrs(directory_fd: int, name: bytes) -> bytes:
         return UNREADABLE
 
 
-def _seek(fd: int, offset: int, whence: int, end: int) -> int:
-    try:
-        return os.lseek(fd, offset, whence)
-    except OSError as error:
-        if error.errno == errno.ENXIO:
-            return end
-        raise
-
-
-def _without_unwritten(fd: int, read: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+def _without_unwritten(fd: int, read: Iterable[tuple[int, bytes]]) -> Iterator[Extent]:
     """What is reserved and was read is in the cache, and looks like data. Only zeros are left out: what is not on the
     disk yet may be anything."""
     for start, data in read:
-        is_unwritten = data == _ZEROS[: len(data)] and is_reserved(fd, start, start + len(data))
-        yield start, b"" if is_unwritten else data
+        end = start + len(data)
+        yield Extent(start, end, b"" if data == _ZEROS[: len(data)] and is_reserved(fd, start, end) else data)
 
 
 def _read_range(fd: int, start: int, end: int) -> list[tuple[int, bytes]]:

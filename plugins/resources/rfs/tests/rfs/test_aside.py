@@ -77,6 +77,21 @@ def test_a_power_cut_after_what_is_new_is_on_the_disk_leaves_what_was_kept(disk:
         loser.close()
 
 
+def test_what_changes_only_where_its_holes_are_is_not_kept_and_its_data_still_are(loser: Loser) -> None:
+    page = 4096
+    (loser.root / "file").write_bytes(b"x" * page + bytes(2 * page) + b"y" * page)
+    loser.apply(
+        changes.Bind(1, b"file"),
+        changes.Allocate(1, 3, page, page),
+        changes.Allocate(1, 1, page, page),
+        changes.Write(1, page, bytes(page)),
+        changes.Write(1, 0, b"x" * page),
+    )
+    assert not (loser.root / SET).exists()
+    loser.apply(changes.Allocate(1, 3, 2 * page, 2 * page))
+    assert kept(loser.root) == {"file": "x" * page + "\0" * 2 * page + "y" * page}
+
+
 def test_a_directory_is_kept_however_deep_it_is(loser: Loser) -> None:
     depth = 1200
 

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from safekit_resource_rfs.extents import is_reserved
+from safekit_resource_rfs import syscalls
+from safekit_resource_rfs.extents import holes, is_reserved
 
-from .cluster import Node, compared, introduce, mirrored
+from .cluster import Node, compared, introduce, mirrored, two_nodes
+from .trees import differences
 
 MIB = 1 << 20
 LONG = 4 * MIB
+KEEP_SIZE, PUNCH, ZERO = 1, 3, 16
+"""Modes of fallocate(2)."""
 
 
 def write(path: Path) -> None:
@@ -82,6 +86,91 @@ async def test_what_is_given_up_or_reserved_while_a_node_is_away_has_its_shape(p
     await two.becomes(up_to_date=True, epoch=2)
     assert await compared(one) == []
     assert await both(one, two) == [WANTED, WANTED]
+
+
+def write_dense(path: Path) -> None:
+    for kind in ("punched", "zeroed", "mixed", "odd"):
+        (path / kind).write_bytes(b"y" * LONG)
+    with (path / "filled").open("wb") as file:
+        file.truncate(LONG)
+
+
+def reshape(path: Path) -> None:
+    """Holes where data were, zeros where a hole was, and both beside what is reserved; one ends within a page."""
+    shapes: dict[str, list[tuple[int, int, int]]] = {
+        "punched": [(PUNCH, MIB, MIB + 8192), (PUNCH, 3 * MIB + 4096, 4096)],
+        "zeroed": [(ZERO, MIB, MIB)],
+        "mixed": [(PUNCH, MIB, MIB), (KEEP_SIZE, MIB + 65536, 65536)],
+    }
+    for kind, wanted in shapes.items():
+        with (path / kind).open("r+b") as file:
+            for each in wanted:
+                syscalls.fallocate(file.fileno(), *each)
+    with (path / "filled").open("r+b") as file:
+        os.pwrite(file.fileno(), bytes(MIB + 8192), MIB)
+    with (path / "odd").open("r+b") as file:
+        file.truncate(LONG - 100)
+        syscalls.fallocate(file.fileno(), PUNCH, 3 * MIB, 2 * MIB)
+
+
+def holes_of(path: Path) -> dict[str, list[tuple[int, int]]]:
+    found = {}
+    for file in sorted(path.iterdir()):
+        if file.is_file():
+            with file.open("rb") as opened:
+                found[file.name] = holes(opened.fileno(), 0, file.stat().st_size)
+    return found
+
+
+HOLES = {
+    "filled": [(0, MIB), (2 * MIB + 8192, LONG)],
+    "mixed": [(MIB, MIB + 65536), (MIB + 131072, 2 * MIB)],
+    "odd": [(3 * MIB, LONG - 100)],
+    "punched": [(MIB, 2 * MIB + 8192), (3 * MIB + 4096, 3 * MIB + 8192)],
+    "zeroed": [],
+}
+
+
+@pytest.mark.parametrize("is_away", [True, False])
+async def test_the_same_holes_are_on_both(pair: tuple[Node, Node], is_away: bool) -> None:
+    one, two = pair
+    await mirrored(one, two)
+    write_dense(one.directory)
+    if is_away:
+        await two.stop()
+        await one.stand_alone(2)
+    reshape(one.directory)
+    if is_away:
+        await two.start()
+        await introduce(one, two)
+        await one.pair(2)
+        await two.becomes(up_to_date=True, epoch=2)
+    await one.stop()
+    await two.stop()
+    assert differences(one.directory, two.directory) == []
+    assert [holes_of(node.directory) for node in (one, two)] == [HOLES, HOLES]
+
+
+async def test_a_copy_that_was_carried_by_hand_without_its_holes_gets_them(tmp_path: Path) -> None:
+    async with two_nodes(tmp_path, first_sync="overwrite") as (one, two):
+        for node in (one, two):
+            await node.stop()
+        write_dense(one.directory)
+        reshape(one.directory)
+        for file in one.directory.iterdir():
+            copied = two.directory / file.name
+            copied.write_bytes(file.read_bytes())
+            os.utime(copied, ns=(0, file.stat().st_mtime_ns))
+        assert holes_of(two.directory)["punched"] == []
+        for node in (one, two):
+            await node.start()
+        await introduce(one, two)
+        await mirrored(one, two)
+        assert (await one.status())["sent_bytes"] < MIB, "holes are made, not sent"
+        await one.stop()
+        await two.stop()
+        assert differences(one.directory, two.directory) == []
+        assert holes_of(two.directory) == HOLES
 
 
 def test_only_what_was_never_written_all_along_is_reserved(tmp_path: Path) -> None:

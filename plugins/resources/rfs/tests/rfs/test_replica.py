@@ -17,6 +17,7 @@ from safekit_resource_rfs import changes, local
 from safekit_resource_rfs.aligning import same_attributes
 from safekit_resource_rfs.aside import Aside
 from safekit_resource_rfs.beneath import components
+from safekit_resource_rfs.extents import Extent
 from safekit_resource_rfs.marks import SLACK_NS
 from safekit_resource_rfs.messages import BLOCK_BYTES
 from safekit_resource_rfs.replica import Replica
@@ -340,7 +341,7 @@ def test_data_are_read_without_the_holes(replica: Replica, root: Path) -> None:
     with (root / "f").open("wb") as file:
         file.truncate(10 << 20)
         os.pwrite(file.fileno(), b"x" * 4096, 4 << 20)
-    assert replica.read(b"f", 0, 100 << 20) == [(4 << 20, b"x" * 4096)]
+    assert replica.read(b"f", 0, 100 << 20) == [Extent(4 << 20, (4 << 20) + 4096, b"x" * 4096)]
     assert replica.read(b"f", 5 << 20, 1 << 20) == []
     digests = replica.checksums(b"f", 0, (4 << 20) + BLOCK_BYTES)
     assert digests[-1] != digests[0] == digests[1]

@@ -33,7 +33,7 @@ def test_what_the_cache_alone_has_is_not_read_once_it_is_dropped(tmp_path: Path)
             os.close(root)
 
 
-def test_what_was_never_written_is_as_zeros_wherever_they_are(tmp_path: Path) -> None:
+def test_what_was_never_written_is_as_zeros_unless_it_is_asked_for_holes(tmp_path: Path) -> None:
     length = 3 * SUMMED_BYTES + 100
     (tmp_path / "zeros").write_bytes(bytes(length))
     for name in ("hole", "reserved"):
@@ -48,5 +48,11 @@ def test_what_was_never_written_is_as_zeros_wherever_they_are(tmp_path: Path) ->
         assert zeros[0] == zeros[1] != zeros[3]
         assert zeros == survey.checksums(b"hole", 0, 4 * SUMMED_BYTES)
         assert zeros == survey.checksums(b"reserved", 0, 4 * SUMMED_BYTES)
+        with_holes = survey.checksums(b"hole", 0, 4 * SUMMED_BYTES, with_holes=True)
+        assert zeros == survey.checksums(b"zeros", 0, 4 * SUMMED_BYTES, with_holes=True)
+        assert not {*zeros} & {*with_holes}
+        has_space = [False, True, False, False]
+        mixed = [zero if space else hole for zero, hole, space in zip(zeros, with_holes, has_space, strict=True)]
+        assert mixed == list(survey.checksums(b"reserved", 0, 4 * SUMMED_BYTES, with_holes=True))
     finally:
         os.close(root)

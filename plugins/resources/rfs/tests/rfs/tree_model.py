@@ -11,6 +11,7 @@ from typing import Any
 
 from safekit_resource_rfs.changes import Entry
 from safekit_resource_rfs.compare import join
+from safekit_resource_rfs.extents import Extent
 from safekit_resource_rfs.messages import BLOCK_BYTES
 
 ROOT = 1
@@ -126,8 +127,10 @@ class Tree:
         there = self.entry_names(path)
         return [self.entry(join(path, name)) for name in names if name in there]
 
-    def checksums(self, path: bytes, offset: int, length: int, *, from_disk: bool = False) -> tuple[bytes, ...]:
-        del from_disk  # `drop_cached` tells
+    def checksums(
+        self, path: bytes, offset: int, length: int, *, from_disk: bool = False, with_holes: bool = False
+    ) -> tuple[bytes, ...]:
+        del from_disk, with_holes  # `drop_cached` tells of the one; a page that is not there is a hole
         size = self.entry(path).size
         starts = range(offset, offset + length, BLOCK_BYTES)
         return tuple(self._sum(path, start) if start < size else b"" for start in starts)
@@ -135,12 +138,12 @@ class Tree:
     def _sum(self, path: bytes, start: int) -> bytes:
         return _digest(repr(self.read(path, start, BLOCK_BYTES)).encode())
 
-    def read(self, path: bytes, offset: int, length: int) -> Sequence[tuple[int, bytes]]:
+    def read(self, path: bytes, offset: int, length: int) -> Sequence[Extent]:
         number = self.find(path)
         if not self.inodes[number].is_file:
             raise fail(errno.EISDIR)
         pages = self.pages.get(number, {})
-        return [(at, pages[at]) for at in sorted(pages) if offset <= at < offset + length]
+        return [Extent(at, at + len(pages[at]), pages[at]) for at in sorted(pages) if offset <= at < offset + length]
 
     def xattrs(self, path: bytes) -> Mapping[bytes, bytes]:
         return dict(self.inodes[self.find(path)].xattrs)

@@ -7,6 +7,8 @@ import os
 import stat
 from pathlib import Path
 
+from safekit_resource_rfs.extents import holes
+
 OWN = ".safekit-rfs"
 
 
@@ -29,7 +31,9 @@ def _about(path: Path, groups: dict[int, str], relative: str) -> tuple[object, .
     first = groups.setdefault(about.st_ino, relative) if about.st_nlink > 1 and not path.is_dir() else ""
     content: object = ""
     if stat.S_ISREG(about.st_mode):
-        content = hashlib.blake2b(path.read_bytes()).hexdigest(), about.st_size
+        with path.open("rb") as file:
+            spans = tuple(holes(file.fileno(), 0, about.st_size))
+        content = hashlib.blake2b(path.read_bytes()).hexdigest(), about.st_size, spans
     elif stat.S_ISLNK(about.st_mode):
         content = str(path.readlink())
     xattrs = sorted(
