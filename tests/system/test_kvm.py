@@ -5,6 +5,7 @@ By KVM where it serves, else emulated (TCG); `kvm_lab_accelerator.said()`, which
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 
 import kvm_lab
@@ -213,6 +214,37 @@ def test_a_guest_that_hangs_is_found_by_its_agent_where_it_has_no_watchdog(lab: 
     hang(made, host)
     made.wait(lambda: made.looped(primary) > seen, "the hang is found", BOOT_S)
     audit(made, host, asking)
+
+
+PLANNED = """\
+kind: mirror
+pipeline:
+  - rfs: {directory: /srv/vm1}
+  - kvm-vm: {domain: vm1, directory: /srv/vm1, needs: {type: TYPE, bridges: [br7]}}
+"""
+
+
+@pytest.mark.long
+def test_plan_says_on_which_node_the_guest_could_not_run_before_anything_changes(lab: tuple[Cluster, Host]) -> None:
+    made, _ = lab
+    first, second = made.nodes
+    first.run(["ip", "link", "add", "br7", "type", "bridge"])
+    second.run(["truncate", "-s", "1M", "/srv/other.img"])
+    made.write(second, "/opt/vm1.xml", kvm_lab.guest().definition(image="/srv/other.img", watchdog=""))
+    second.run(["virsh", "create", "/opt/vm1.xml"])
+
+    def planned(kind: str) -> dict[str, str]:
+        made.write(first, "/srv/planned/module.yaml", PLANNED.replace("TYPE", kind))
+        said = made.safekit(first, "plan", NAME, "--from", "/srv/planned", "--output", "json", ok=False).stdout
+        return {node: "; ".join(answer["findings"]) for node, answer in json.loads(said).items()}
+
+    found = planned("qemu")
+    assert "vm1" not in found[first.name]
+    assert "there is no bridge 'br7' here" in found[second.name]
+    assert "vm1 runs here, and not by this module" in found[second.name]
+    second.run(["rm", "-f", "/dev/kvm"])
+    assert "there is no virtualization here" in planned("kvm")[second.name]
+    assert made.module_state(first, NAME) == ""
 
 
 @pytest.mark.long

@@ -53,6 +53,8 @@ def _needs(root: ET.Element) -> dict[str, Any]:
         found["machine"] = machine.get("machine")
     if cpu and root.find("cpu[@mode='custom']") is not None:
         found["cpu"] = cpu.strip()
+        if features := [name for one in root.iterfind("cpu/feature[@policy='require']") if (name := one.get("name"))]:
+            found["features"] = features
     for kind, key in (("bridge", "bridges"), ("network", "networks")):
         sources = root.iterfind(f"devices/interface[@type='{kind}']/source")
         if names := sorted({name for source in sources if (name := source.get(kind))}):

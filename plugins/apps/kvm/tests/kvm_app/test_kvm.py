@@ -32,9 +32,10 @@ class Libvirt:
     def uri(self) -> str:
         return f"test://{self._file}"
 
-    def define(self, *disks: str) -> None:
+    def define(self, *disks: str, more: str = "") -> None:
         devices = f"<devices>{''.join(disks)}</devices>"
-        domain = f"<domain type='test'><name>vm1</name><memory>8192</memory><os><type>hvm</type></os>{devices}</domain>"
+        machine = f"<name>vm1</name><memory>8192</memory><os><type>hvm</type></os>{more}"
+        domain = f"<domain type='test'>{machine}{devices}</domain>"
         self._file.write_text(f"<node>{domain}</node>")
 
 
@@ -75,6 +76,14 @@ def test_what_the_other_node_must_have_is_in_the_module_file_so_that_its_plan_ca
     libvirt.define(image(folder / "vm1.img"), cards.format("bridge", "br0"), cards.format("network", "lan"))
     [_, step] = added(libvirt)["pipeline"]
     assert step["kvm-vm"]["needs"] == {"bridges": ["br0"], "networks": ["lan"]}
+
+
+def test_so_is_the_processor_that_its_definition_names(libvirt: Libvirt, folder: Path) -> None:
+    cpu = "<cpu mode='custom' match='exact'><model>Nehalem</model>{}</cpu>"
+    features = "<feature policy='require' name='aes'/><feature policy='disable' name='vmx'/>"
+    libvirt.define(image(folder / "vm1.img"), more=cpu.format(features))
+    [_, step] = added(libvirt)["pipeline"]
+    assert step["kvm-vm"]["needs"] == {"cpu": "Nehalem", "features": ["aes"]}
 
 
 def test_an_address_and_a_port_become_a_check_that_leaves_time_to_boot(libvirt: Libvirt, folder: Path) -> None:

@@ -38,6 +38,8 @@ class Needs(Config):
     """QEMU's type of machine: `pc-q35-7.2`."""
     cpu: Word | None = None
     """A processor model, where the definition names one."""
+    features: Annotated[tuple[Word, ...], Field(max_length=128)] = ()
+    """What the definition requires of the processor beyond that model."""
     bridges: Annotated[tuple[Word, ...], Field(max_length=32)] = ()
     """Bridges of the machine that its cards are on."""
     networks: Annotated[tuple[Word, ...], Field(max_length=32)] = ()

@@ -73,7 +73,10 @@ def _needed(config: KvmVmConfig) -> Iterator[str]:
     machine = ET.SubElement(ET.SubElement(root, "os"), "type")
     machine.attrib |= {"machine": needs.machine} if needs.machine else {}
     if needs.cpu:
-        ET.SubElement(ET.SubElement(root, "cpu", mode="custom", match="exact"), "model").text = needs.cpu
+        cpu = ET.SubElement(root, "cpu", mode="custom", match="exact")
+        ET.SubElement(cpu, "model").text = needs.cpu
+        for name in needs.features:
+            ET.SubElement(cpu, "feature", policy="require", name=name)
     devices = ET.SubElement(root, "devices")
     for kind, names in (("bridge", needs.bridges), ("network", needs.networks)):
         for name in names:

@@ -277,6 +277,10 @@ def test_what_the_guest_needs_is_looked_for_where_its_definition_is_not_yet(gues
     guest.settings = {"needs": {"type": "qemu", "bridges": ["nowhere0"], "networks": ["none"]}}
     assert "no bridge 'nowhere0'" in guest.findings()
     assert "no network 'none'" in guest.findings()
+    guest.settings = {"needs": {"type": "qemu", "cpu": "qemu64"}}
+    assert guest.findings() == ""
+    guest.settings = {"needs": {"type": "qemu", "cpu": "qemu64", "features": ["vmx"]}}
+    assert "processor lacks" in guest.findings()
 
 
 def test_a_node_without_libvirt_is_found_by_plan(guest: Guest) -> None:
