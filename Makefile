@@ -63,8 +63,9 @@ soak: SEED ?= $(shell date +%s)
 soak: $(INSTALLED) ## make soak HOURS=1 SEED=7: random faults on real nodes, with a checker of what clients were told
 	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/soak.py --hours $(HOURS) --seed $(SEED)
 
-starve: $(INSTALLED) ## ten minutes on a starved machine: nothing may fail over
-	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/starved.py
+starve: MINUTES ?= 10
+starve: $(INSTALLED) ## make starve MINUTES=10: a starved machine, on which nothing may fail over
+	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/starved.py --minutes $(MINUTES)
 
 proof: $(INSTALLED) ## every packet and connection of a farm, by the hundred thousand, an hour
 	PYTHONPATH=tests:tests/repo $(PYTHON) tests/bench/proof.py
