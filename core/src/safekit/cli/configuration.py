@@ -98,9 +98,10 @@ def apply_files(module: str, files: dict[str, bytes]) -> None:
     for node, answer in done["nodes"].items():
         for warning in (*answer["findings"], *answer["warnings"]):
             print(f"warning ({node}): {warning}")
-    for node in done["late"]:
-        print(f"warning: {node} did not answer in the end; it fetches the configuration when it is back")
-    print(f"module '{module}': revision {done['revision']} is in force on {', '.join(done['nodes'])}")
+    for node, why in done["late"].items():
+        print(f"warning ({node}): not in force there yet: {why}. It fetches the configuration as soon as it can")
+    there = [node for node in done["nodes"] if node not in done["late"]]
+    print(f"module '{module}': revision {done['revision']} is in force on {', '.join(there)}")
 
 
 def schema() -> None:

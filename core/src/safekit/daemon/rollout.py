@@ -109,6 +109,9 @@ class Rollout:
         if staged is None or staged[0] != args.digest:
             raise PeerError(f"nothing of module '{args.module}' with digest {args.digest[:12]} is staged here")
         digest, _, compilation = staged
+        if refusal := self._refused(args.module, compilation.compiled):  # it was started since it was staged
+            await asyncio.to_thread(self._configuration.store.abort, args.module)
+            raise RefusedError(refusal)
         await asyncio.to_thread(self._configuration.store.commit, args.module, digest, args.by)
         installed = self._configuration.remember(args.module, args.revision, digest, compilation.compiled)
         self._changed(args.module, installed.compiled)
@@ -158,7 +161,7 @@ class Rollout:
             "by": args.by,
         }
         committed = await self._on_all("commit", order, COMMIT_S)
-        late = [node for node, answer in committed.items() if isinstance(answer, Exception)]
+        late = {node: str(answer) for node, answer in committed.items() if isinstance(answer, Exception)}
         return {"revision": revision, "nodes": {n: _plain(a) for n, a in answers.items()}, "late": late}
 
     async def remove(self, args: ModuleArgs) -> dict[str, Any]:
