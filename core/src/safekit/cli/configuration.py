@@ -98,7 +98,8 @@ def apply_files(module: str, files: dict[str, bytes]) -> None:
     for node, answer in done["nodes"].items():
         for warning in (*answer["findings"], *answer["warnings"]):
             print(f"warning ({node}): {warning}")
-    for node, why in done["late"].items():
+    for node in done["late"]:
+        why = done.get("why_late", {}).get(node, "it did not answer in the end")  # a safekitd of before tells no more
         print(f"warning ({node}): not in force there yet: {why}. It fetches the configuration as soon as it can")
     there = [node for node in done["nodes"] if node not in done["late"]]
     print(f"module '{module}': revision {done['revision']} is in force on {', '.join(there)}")

@@ -162,7 +162,8 @@ class Rollout:
         }
         committed = await self._on_all("commit", order, COMMIT_S)
         late = {node: str(answer) for node, answer in committed.items() if isinstance(answer, Exception)}
-        return {"revision": revision, "nodes": {n: _plain(a) for n, a in answers.items()}, "late": late}
+        nodes = {node: _plain(answer) for node, answer in answers.items()}
+        return {"revision": revision, "nodes": nodes, "late": [*late], "why_late": late}
 
     async def remove(self, args: ModuleArgs) -> dict[str, Any]:
         """Take the module off every node; each must be there and have it stopped."""

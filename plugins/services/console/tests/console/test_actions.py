@@ -31,7 +31,7 @@ async def test_safekitd_orders_a_stop_of_several_nodes(running: Running) -> None
     assert (op, args["module"], args["nodes"]) == ("stop", "web", ["node1", "node2"])
 
 
-LEFT = {"nodes": {}, "late": {}}
+LEFT = {"nodes": {}, "late": []}
 
 
 async def test_what_may_lose_data_wants_the_name_of_the_module(running: Running) -> None:
