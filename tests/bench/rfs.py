@@ -3,7 +3,7 @@
 `make bench` runs it and writes build/bench/rfs.json. Two data paths of the product replicate over loopback with TLS, a
 pair for each mode. In each round every workload runs on all of them one after the other; a figure is the median over
 the rounds of the ratio to the plain directory in the same round. Both copies share one disk and its processors. Then
-resynchronisations: how long, and what was sent.
+resynchronisations: how long, and what was sent; and how long a program waits for an upgrade of the data path.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import figures
 import gluster
 import rfs_pair
 import rfs_resync
+import rfs_upgrade
 from figures import Figure
 from rfs_postgres import Postgres, programs
 from rfs_workloads import ARCHIVE, REPOSITORY, UNITS, WORKLOADS
@@ -36,7 +37,9 @@ MODES = ("write", "ordered", "writeback")
 PLAIN, GLUSTER = "plain", "glusterfs"
 CONTENDERS = (PLAIN, *MODES, GLUSTER)
 PGBENCH = "pgbench"
-RESYNC = "resync"
+RESYNC, UPGRADE = "resync", "upgrade"
+BESIDE = {RESYNC, UPGRADE}
+"""Not in turns with other software."""
 SECONDS = 1.0
 ROUNDS = 3
 GIGABYTES = 1.0
@@ -147,7 +150,7 @@ def prepare_database(ground: Ground, asked: argparse.Namespace, stack: ExitStack
 
 def run_round(ground: Ground, number: int, asked: argparse.Namespace) -> None:
     for workload in asked.only:
-        if workload == RESYNC or (workload == PGBENCH and ground.database is None):
+        if workload in BESIDE or (workload == PGBENCH and ground.database is None):
             continue
         begin_s = time.monotonic()
         others = [name for name in ground.directories if name != PLAIN]
@@ -197,7 +200,7 @@ def table(found: list[Figure]) -> str:
         ratios = [f"{figure.value:.2f}" if figure else "-" for figure in shown]
         rate = f"{plain.value:,.0f} {plain.unit} ({least:,.0f} to {most:,.0f})"
         rows.append((workload, rate, *ratios, f"{beside:.2f}"))
-    others = [figure for figure in found if figure.name.startswith(RESYNC)]
+    others = [figure for figure in found if figure.name.startswith(tuple(BESIDE))]
     lines = [f"| {' | '.join(row)} |" for row in rows if len(rows) > 2]
     if others:
         lines += ["", figures.table(others)]
@@ -220,7 +223,7 @@ def judge(found: list[Figure]) -> str:
 
 def read_words() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    every = (*WORKLOADS, PGBENCH, RESYNC)
+    every = (*WORKLOADS, PGBENCH, RESYNC, UPGRADE)
     parser.add_argument("--seconds", type=float, default=SECONDS, help=f"of each workload (default {SECONDS:g})")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"(default {ROUNDS})")
     parser.add_argument("--only", nargs="*", choices=every, default=every, help="these workloads")
@@ -239,11 +242,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=asked.place, prefix="rfs-bench-") as name:
         place = Path(name)
         place.chmod(0o755)  # PostgreSQL is another user
-        if set(asked.only) - {RESYNC}:
+        if set(asked.only) - BESIDE:
             found, failures = compare(place, asked)
             figures.write("rfs", found)
         if RESYNC in asked.only:
             found += rfs_resync.measure(place / RESYNC, asked.gigabytes, asked.small_files)
+        if UPGRADE in asked.only:
+            found += rfs_upgrade.measure(place / UPGRADE)
     print(f"\n{table(found)}\n\n{judge(found)}\n\nwritten to {figures.write('rfs', found)}")
     for failure in failures:
         print(f"failed: {failure}", file=sys.stderr)
