@@ -23,6 +23,8 @@ ASK_S: Final = 8.0
 """The first question after a boot lets libvirt try each QEMU."""
 _DEVICES: Final = {"hostdev": "a device of this machine passed through", "shmem": "memory shared with other guests"}
 
+_VIRTUALIZING: Final = frozenset({"vmx", "svm"})
+
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
@@ -168,15 +170,30 @@ def _notes(definition: Definition) -> Iterator[str]:
     mode = cpu.get("mode", "") if cpu is not None else ""
     if mode in ("host-passthrough", "host-model"):
         yield f"the guest sees this node's processor ({mode}): {_processor()}; compare it with the other node's"
+    if definition.root.get("type") == "kvm" and has_no_virtualization(_cpuinfo()):
+        yield (
+            "the processor here has neither vmx nor svm: KVM runs guests that are made for it only, any other "
+            "one stands still in its firmware; switch nested virtualization on where this machine is a guest itself"
+        )
     if definition.root.get("type") == "qemu":
         yield "the domain is emulated without KVM (type='qemu'): slow, for tests"
     if not definition.has_agent and definition.root.find("devices/watchdog") is None:
         yield "neither a guest agent nor a watchdog: a hung guest is found only by a checker, as tcp or http"
 
 
+def has_no_virtualization(cpuinfo: str) -> bool:
+    """Of a processor whose flags are known: /dev/kvm may be there all the same, by KVM_PVM."""
+    flags = next((line.split() for line in cpuinfo.splitlines() if line.startswith("flags")), None)
+    return flags is not None and not _VIRTUALIZING & set(flags)
+
+
 def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = _cpuinfo().splitlines()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "?")
+
+
+def _cpuinfo() -> str:
+    return Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
 
 
 def _virsh(config: KvmVmConfig, *words: str, stdin: bytes = b"") -> _Answer:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from safekit_resource_kvm_vm import KvmVmConfig, KvmVmResource, commands, qemu
 from safekit_resource_kvm_vm.definition import Definition
+from safekit_resource_kvm_vm.examining import has_no_virtualization
 from safekit_resource_kvm_vm.libvirt import Libvirt
 from typer.testing import CliRunner
 
@@ -281,6 +282,16 @@ def test_what_the_guest_needs_is_looked_for_where_its_definition_is_not_yet(gues
     assert guest.findings() == ""
     guest.settings = {"needs": {"type": "qemu", "cpu": "qemu64", "features": ["vmx"]}}
     assert "processor lacks" in guest.findings()
+
+
+def test_a_device_of_kvm_on_a_processor_that_does_not_virtualize_is_noted(guest: Guest) -> None:
+    assert has_no_virtualization("processor : 0\nflags\t\t: fpu sse2 hypervisor\n")
+    assert not has_no_virtualization("processor : 0\nflags\t\t: fpu svm sse2\n")
+    assert not has_no_virtualization("processor : 0\nFeatures : fp asimd\n"), "another architecture"
+    guest.write(change=lambda text: text.replace("type='qemu'", "type='kvm'"))
+    notes = "; ".join(KvmVmResource.examine(guest.config, guest.context, ()).notes)
+    here = Path("/proc/cpuinfo").read_text()
+    assert ("neither vmx nor svm" in notes) == has_no_virtualization(here)
 
 
 def test_a_node_without_libvirt_is_found_by_plan(guest: Guest) -> None:
