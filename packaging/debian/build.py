@@ -73,7 +73,7 @@ def move(path: Path, place: Path) -> None:
 
 
 def furnish(root: Path) -> None:
-    """Units, commands on the path, settings, the licence."""
+    """Units and the page about them, commands on the path, settings, the licence."""
     units = root / "lib/systemd/system"
     units.mkdir(parents=True)
     for unit in sorted((HERE.parent / "systemd").glob("*.service")):
@@ -89,6 +89,7 @@ def furnish(root: Path) -> None:
     doc = root / "usr/share/doc/safekit"
     doc.mkdir(parents=True)
     (doc / "copyright").write_text(COPYRIGHT)
+    shutil.copyfile(HERE.parent.parent / "docs/how-to/real-servers.md", doc / "real-servers.md")
 
 
 def describe(root: Path, version: str) -> str:

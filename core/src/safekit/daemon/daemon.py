@@ -132,12 +132,14 @@ class Daemon:
         self.runtime.submit(events.Started(self.recorder.incarnation, boot=self._first_since_boot()))
         await self._control.start()
         self._calendar.start()
-        self._manager.ready(
-            f"node {self.configuration.node}, modules: {', '.join(self.configuration.modules) or 'none'}"
-        )
+        self._tell_manager()
         log.info("safekitd runs", node=self.configuration.node, incarnation=self.recorder.incarnation, without=refused)
         self.recorder.said("", "info", f"safekitd started (incarnation {self.recorder.incarnation})")
         return hosts
+
+    def _tell_manager(self) -> None:
+        modules = ", ".join(self.configuration.modules) or "none"
+        self._manager.ready(f"node {self.configuration.node}, modules: {modules}")
 
     def _first_since_boot(self) -> bool:
         """The run directory is emptied by a boot."""
@@ -247,6 +249,7 @@ class Daemon:
         if compiled is not None:
             self.hosts.reload(module)
         self.runtime.submit(events.Configured(self.configuration.membership(), self.configuration.specs()))
+        self._tell_manager()
 
     def cluster_changed(self) -> None:
         self.bus.configure(self.configuration.listening(), self.configuration.peers())
