@@ -18,15 +18,16 @@ from safekit_lab.node import Node
 
 TIMEOUT_S = 300.0
 PIN = re.compile(r"^(\S+==\S+)", re.MULTILINE)
+FOLDERS = "/etc /opt /var /run /root /tmp /dev /usr/local /usr/lib/systemd"
 TRACES = {
     "processes": "ps -eo args= | grep -v '^ps '",
     "mounts": "grep -v ' / overlay ' /proc/self/mounts",
-    "addresses": "ip -br -4 address; ip -br -6 address show scope global",
+    "addresses": "ip -br address show scope global | sed 's/@[^ ]*//'",
     "rules": "ip rule; ip -6 rule; ip route",
     "tables": "nft list ruleset",
     "kernel": "sysctl -a -r '^net[.]ipv[46][.]conf[.]' 2>/dev/null",
     "cgroups": "find /sys/fs/cgroup -type d -name '*safekit*'",
-    "files": "find /etc /opt /usr /var /run /srv /root /tmp /dev -path /var/tmp -prune -o -iname '*safekit*' -print",
+    "files": f"find {FOLDERS} -path /var/tmp -prune -o -iname '*safekit*' -print 2>/dev/null || true",
 }
 """Commands whose lines say what an application and what makes it highly available may leave behind on a node."""
 Done = subprocess.CompletedProcess[str]
