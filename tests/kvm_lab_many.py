@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 import kvm_lab
 from kvm_lab import Host
 from lab_cluster import SAFEKIT, Cluster, change_file
+from ruamel.yaml import YAML
 
 from safekit_lab.node import Node
 
@@ -68,11 +70,18 @@ def start(made: Cluster, every: Sequence[str]) -> None:
     """On both nodes, the guests on the first: until all are well."""
     first, second = made.nodes
     for name in every:
-        change_file(made, first, lambda text: f"{text}{kvm_lab.AVAILABLE}heartbeat: {{lost_after: 3s}}\n", name)
-        kvm_lab.set_step(made, "kvm-vm", name, at_once=AT_ONCE, booting=f"{BOOTING_S}s", shutdown="1s")
+        change_file(made, first, _quick, name)
         made.safekit(first, "module", "prim", name, "--force")
         made.safekit(second, "module", "start", name, "--no-wait")
     made.wait(lambda: pairs(made) == set(every), "all are well", 30.0 * len(every))
+
+
+def _quick(text: str) -> str:
+    """All settings at once: each `apply` asks both nodes."""
+    module = YAML(typ="safe", pure=True).load(f"{text}{kvm_lab.AVAILABLE}heartbeat: {{lost_after: 3s}}\n")
+    step = next(entry["kvm-vm"] for entry in module["pipeline"] if "kvm-vm" in entry)
+    step.update(at_once=AT_ONCE, booting=f"{BOOTING_S}s", shutdown="1s")
+    return json.dumps(module)
 
 
 def pairs(made: Cluster) -> set[str]:

@@ -32,7 +32,7 @@ def measure_many(count: int) -> list[Figure]:
     return [
         _figure("module_add_first_ten", statistics.median(added[:10]), "s", len(added[:10])),
         _figure("module_add_last_ten", statistics.median(added[-10:]), "s", len(added[-10:])),
-        _figure("plan", statistics.median(planned), "s", PLANS),
+        _figure("plan", statistics.median(planned), "s", len(planned)),
         _figure("safekitd_without", before.own_kb / 1024, "MiB", 1),
         _figure(f"safekitd_with_{count}", idle.own_kb / 1024, "MiB", 1),
         _figure(f"starts_of_{len(chosen)}_spread", max(starts_s) - min(starts_s), "s", 1),
