@@ -67,8 +67,6 @@ with socket.create_connection(("{VIP}", {PORT}), timeout=1) as service:
     service.sendall(b"NUMBER\\n")
     print(service.recv(64).decode().strip())
 """
-
-
 BALANCED = """\
 defaults
   mode http
@@ -79,8 +77,6 @@ listen web
   bind :80
   server own 127.0.0.1:8080
 """
-
-
 SERVE = f"{sys.executable} -m http.server"
 COUNT = f"""\
 import sqlite3
@@ -249,7 +245,7 @@ APPLICATIONS = {
         ("postgresql", "--set", f"data={DIRECTORY}"),
         [*PSQL, "insert into numbers values (NUMBER) returning number"],
         ("NUMBER",),
-        ("-x", "postgres"),
+        ("-o", "-x", "postgres"),
         make_postgresql,
         begin=begin_postgresql,
         numbers=lambda node: postgresql_lab.select(node, "select number from numbers"),
