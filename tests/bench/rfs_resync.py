@@ -99,8 +99,9 @@ def measure_many(place: Path, small_files: int) -> list[Figure]:
 
 def peaks(name: str, made: rfs_pair.Pair) -> list[Figure]:
     """Since each data path was started."""
-    nodes = {"primary": made.one, "secondary": made.two}
-    return [Figure(f"{name}.{word}", round(node.peak_mib), "MiB", 1) for word, node in nodes.items()]
+    peaks_mib = {"primary": round(made.one.peak_mib), "secondary": round(made.two.peak_mib)}
+    print(f"{name}: " + ", ".join(f"{value} MiB {node}" for node, value in peaks_mib.items()), flush=True)
+    return [Figure(f"{name}.{node}", value, "MiB", 1) for node, value in peaks_mib.items()]
 
 
 def told(name: str, measured: dict[str, float]) -> list[Figure]:

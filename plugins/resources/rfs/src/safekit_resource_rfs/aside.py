@@ -49,9 +49,12 @@ class Aside:
         self._paths: dict[int, bytes] = {}
         """Of what is not kept yet, by slot."""
         self._is_old_synced = False
+        self._left: tuple[int, os.stat_result] | None = None
+        """A file whose content the change leaves, and so its times, which a later version to keep has."""
 
     def keep(self, beneath: Beneath, change: Change, slots: Slots) -> bool:
         """Whether the change is done thereby. OSError when it cannot be kept: the change must not be applied then."""
+        self._left = None
         if isinstance(change, Remove):
             return self._move(beneath, change.path)
         if isinstance(change, Bind | MakeFile):
@@ -65,6 +68,9 @@ class Aside:
         return False
 
     def applied(self, change: Change) -> None:
+        if self._left is not None:
+            fd, before = self._left
+            syscalls.set_times(fd, b"", before.st_atime_ns, before.st_mtime_ns)
         if isinstance(change, Bind):
             self._paths[change.slot] = change.path
         elif isinstance(change, Unbind):
@@ -91,6 +97,7 @@ class Aside:
 
     def _keep_slot(self, change: Write | Resize | Allocate, fd: int) -> None:
         if _leaves_content(change, fd):
+            self._left = fd, os.fstat(fd)
             return
         path = self._paths[change.slot]
         with self._directory(path) as target_fd:
@@ -211,7 +218,10 @@ class Aside:
 
 
 def _leaves_content(change: Write | Resize | Allocate, fd: int) -> bool:
-    """Whether the file is read afterwards as it was: by the size that it has, data that are there, a hole in zeros."""
+    """Whether the file is read afterwards as it was: by the size that it has, data that are there, a hole in zeros. Not
+    one with a capability, which it would lose."""
+    if local.CAPABILITY in local.list_xattrs(fd, b""):
+        return False
     size = os.fstat(fd).st_size
     if isinstance(change, Resize):
         return change.size == size

@@ -80,6 +80,7 @@ def test_a_power_cut_after_what_is_new_is_on_the_disk_leaves_what_was_kept(disk:
 def test_what_changes_only_where_its_holes_are_is_not_kept_and_its_data_still_are(loser: Loser) -> None:
     page = 4096
     (loser.root / "file").write_bytes(b"x" * page + bytes(2 * page) + b"y" * page)
+    os.utime(loser.root / "file", (1e9, 1e9))
     loser.apply(
         changes.Bind(1, b"file"),
         changes.Allocate(1, 3, page, page),
@@ -90,6 +91,14 @@ def test_what_changes_only_where_its_holes_are_is_not_kept_and_its_data_still_ar
     assert not (loser.root / SET).exists()
     loser.apply(changes.Allocate(1, 3, 2 * page, 2 * page))
     assert kept(loser.root) == {"file": "x" * page + "\0" * 2 * page + "y" * page}
+    assert (loser.root / SET / "file").stat().st_mtime == 1e9
+
+
+def test_a_capability_is_kept_with_what_it_is_of(loser: Loser) -> None:
+    (loser.root / "file").write_bytes(bytes(4096))
+    os.setxattr(loser.root / "file", "security.capability", bytes.fromhex("0100000200040000000000000000000000000000"))
+    loser.apply(changes.Bind(1, b"file"), changes.Allocate(1, 3, 0, 4096))
+    assert "security.capability" in os.listxattr(loser.root / SET / "file")
 
 
 def test_a_directory_is_kept_however_deep_it_is(loser: Loser) -> None:
