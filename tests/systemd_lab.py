@@ -34,6 +34,8 @@ _MASKED = (
     "systemd-sysctl.service", "systemd-timesyncd.service", "systemd-udevd.service", "systemd-udev-trigger.service",
 )  # fmt: skip
 """What is the host's, not the node's."""
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+"""Of the node: nothing of the environment that runs the tests."""
 _UNITS = "/etc/systemd/system"
 _WANTS = f"{_UNITS}/multi-user.target.wants"
 _ENABLED = f"/etc/rc[2-5].d {_UNITS}/etcd2.service {_UNITS}/redis.service"
@@ -56,7 +58,7 @@ ExecStart=ip address replace {address}/24 dev eth0
 ExecStop=ip address flush dev eth0
 ExecStop=ip link set eth0 down
 """
-_INIT = """\
+_INIT = f"""\
 exec unshare --pid --mount --ipc --fork --kill-child --mount-proc sh -ec '
 mkdir -p /sys/fs/cgroup/machine
 echo 0 >/sys/fs/cgroup/machine/cgroup.procs
@@ -69,7 +71,7 @@ mount -o remount,bind,ro /sys
 mount --bind /proc/sys/net /proc/sys/net
 mount --bind /proc/sys /proc/sys
 mount -o remount,bind,ro /proc/sys
-exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=lab /lib/systemd/systemd"'
+exec env -i PATH={_PATH} container=lab /lib/systemd/systemd"'
 """
 
 
@@ -112,7 +114,8 @@ class Machine(Node):
         if self.state != "running":
             raise LabError(f"{self.name} is off")
         words = ["nsenter", f"--target={self._pid}", "--mount", "--ipc", "--pid", "--cgroup", *argv]
-        return super().run(words, check=check, timeout_s=timeout_s, env=env, cwd=cwd, stdin=stdin)
+        clean = {"PATH": _PATH, **(env or {})}
+        return super().run(words, check=check, timeout_s=timeout_s, env=clean, cwd=cwd, stdin=stdin)
 
     def boot(self) -> None:
         """Return when systemd has started all that is enabled. FailedError for a unit that failed."""
