@@ -24,13 +24,13 @@ from safekit_resource_rfs.changes import (
     Unbind,
     Write,
 )
+from safekit_resource_rfs.content import leaves_content
 from safekit_resource_rfs.descent import FOLDER, Folders, descend
 
 _ASIDE: Final = local.RESERVED + b"/aside/"
 _PARTS: Final = local.RESERVED + b"/part"
 _PART: Final = b"copy"
 _MODE: Final = 0o700
-_MOST_ZEROS_BYTES: Final = 1 << 20
 _DATA: Final = (b"user.", b"trusted.")
 """Extended attributes that are data, and no permissions."""
 Slots = Mapping[int, int]
@@ -70,7 +70,8 @@ class Aside:
     def applied(self, change: Change) -> None:
         if self._left is not None:
             fd, before = self._left
-            syscalls.set_times(fd, b"", before.st_atime_ns, before.st_mtime_ns)
+            if os.fstat(fd).st_mtime_ns != before.st_mtime_ns:
+                syscalls.set_times(fd, b"", before.st_atime_ns, before.st_mtime_ns)
         if isinstance(change, Bind):
             self._paths[change.slot] = change.path
         elif isinstance(change, Unbind):
@@ -96,7 +97,7 @@ class Aside:
             self._move(beneath, change.new)
 
     def _keep_slot(self, change: Write | Resize | Allocate, fd: int) -> None:
-        if _leaves_content(change, fd):
+        if leaves_content(change, fd) and local.CAPABILITY not in local.list_xattrs(fd, b""):
             self._left = fd, os.fstat(fd)
             return
         path = self._paths[change.slot]
@@ -215,22 +216,6 @@ class Aside:
 
     def _sync_all(self) -> None:
         syscalls.sync_filesystem(self._root_fd)
-
-
-def _leaves_content(change: Write | Resize | Allocate, fd: int) -> bool:
-    """Whether the file is read afterwards as it was: by the size that it has, data that are there, a hole in zeros. Not
-    one with a capability, which it would lose."""
-    if local.CAPABILITY in local.list_xattrs(fd, b""):
-        return False
-    size = os.fstat(fd).st_size
-    if isinstance(change, Resize):
-        return change.size == size
-    if isinstance(change, Write):
-        return os.pread(fd, len(change.data), change.offset) == change.data
-    if change.mode == local.PUNCH and change.length <= _MOST_ZEROS_BYTES:
-        there = os.pread(fd, change.length, change.offset)
-        return not there.strip(b"\0")
-    return change.mode == local.KEEP_SIZE
 
 
 def _move_all(source: _Place, target_fd: int) -> bool:

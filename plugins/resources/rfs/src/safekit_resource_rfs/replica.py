@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from safekit_resource_rfs import beneath, descent, local, syscalls
@@ -33,6 +34,7 @@ from safekit_resource_rfs.changes import (
     Unbind,
     Write,
 )
+from safekit_resource_rfs.content import leaves_content
 from safekit_resource_rfs.descent import FOLDER
 from safekit_resource_rfs.exclusion import NOTHING, Exclusion
 from safekit_resource_rfs.survey import Survey
@@ -41,6 +43,8 @@ __all__ = ["Aside", "Replica"]
 
 _PERMISSIONS: Final = 0o777
 _ZEROS: Final = bytes(1 << 20)
+_UNCHANGEABLE: Final = (errno.EPERM, errno.EBADF, errno.EINVAL)
+"""Of a file that could be opened for reading only: EINVAL is ftruncate's."""
 _NOT_EMPTY: Final = (errno.ENOTEMPTY, errno.EEXIST)
 _SPECIAL: Final = frozenset({stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK})
 
@@ -57,9 +61,9 @@ class Replica(Survey):
         self._appliers: dict[type[Any], Callable[[Any], None]] = {
             Bind: self._bind,
             Unbind: self._unbind,
-            Write: self._write,
-            Resize: self._resize,
-            Allocate: self._allocate,
+            Write: partial(self._change_data, self._write),
+            Resize: partial(self._change_data, self._resize),
+            Allocate: partial(self._change_data, self._allocate),
             MakeFile: self._make_file,
             MakeDirectory: self._make_directory,
             MakeNode: self._make_node,
@@ -148,6 +152,15 @@ class Replica(Survey):
         fd = self._slots.pop(slot, None)
         if fd is not None:
             os.close(fd)
+
+    def _change_data(self, apply: Callable[[Any], None], change: Write | Resize | Allocate) -> None:
+        """An immutable file keeps its holes: it is as good where whoever reads it finds the same."""
+        try:
+            apply(change)
+        except OSError as error:
+            fd = self._slots.get(change.slot)
+            if error.errno not in _UNCHANGEABLE or fd is None or not leaves_content(change, fd):
+                raise
 
     def _write(self, change: Write) -> None:
         fd, position = self._file(change.slot), change.offset
@@ -244,6 +257,14 @@ class Replica(Survey):
 
     def _set_attributes(self, change: SetAttributes) -> None:
         place = self._beneath.place(change.path)
+        try:
+            self._set(place, change)
+        except PermissionError:  # immutable
+            if not _has(place, change):
+                raise
+
+    @staticmethod
+    def _set(place: tuple[int, bytes], change: SetAttributes) -> None:
         if change.uid is not None or change.gid is not None:
             owner = (-1 if change.uid is None else change.uid, -1 if change.gid is None else change.gid)
             local.set_owner(*place, *owner)
@@ -257,6 +278,18 @@ class Replica(Survey):
 
     def _remove_xattr(self, change: RemoveXattr) -> None:
         local.remove_xattr(*self._beneath.place(change.path), change.name)
+
+
+def _has(place: tuple[int, bytes], change: SetAttributes) -> bool:
+    """All of it, but for the time of access."""
+    found = local.status(*place)
+    pairs = (
+        (change.uid, found.st_uid),
+        (change.gid, found.st_gid),
+        (change.mode, stat.S_IMODE(found.st_mode)),
+        (change.mtime_ns, found.st_mtime_ns),
+    )
+    return all(wanted is None or wanted == there for wanted, there in pairs)
 
 
 def _own(place: tuple[int, bytes], change: MakeFile | MakeDirectory | MakeNode) -> None:

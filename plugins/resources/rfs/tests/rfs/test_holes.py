@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 from collections.abc import Iterator
@@ -171,6 +172,31 @@ async def test_a_copy_that_was_carried_by_hand_without_its_holes_gets_them(tmp_p
         await two.stop()
         assert differences(one.directory, two.directory) == []
         assert holes_of(two.directory) == HOLES
+
+
+@pytest.fixture
+def immutable(tmp_path: Path) -> Iterator[Path]:
+    """A place for a file that nobody may change."""
+    place = tmp_path / "2" / "data" / "file"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(bytes(MIB))
+    yield place
+    subprocess.run(["chattr", "-i", str(place)], check=True)
+
+
+async def test_an_immutable_copy_with_the_same_data_is_as_good(tmp_path: Path, immutable: Path) -> None:
+    async with two_nodes(tmp_path, first_sync="overwrite") as (one, two):
+        for node in (one, two):
+            await node.stop()
+        with (one.directory / "file").open("wb") as file:
+            file.truncate(MIB)
+        for path in (immutable, one.directory / "file"):
+            os.utime(path, (1e9, 1e9))
+        await asyncio.to_thread(subprocess.run, ["chattr", "+i", str(immutable)], check=True)
+        for node in (one, two):
+            await node.start()
+        await introduce(one, two)
+        await mirrored(one, two)
 
 
 def test_only_what_was_never_written_all_along_is_reserved(tmp_path: Path) -> None:
