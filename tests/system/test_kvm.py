@@ -229,9 +229,6 @@ def test_plan_says_on_which_node_the_guest_could_not_run_before_anything_changes
     made, _ = lab
     first, second = made.nodes
     first.run(["ip", "link", "add", "br7", "type", "bridge"])
-    second.run(["truncate", "-s", "1M", "/srv/other.img"])
-    made.write(second, "/opt/vm1.xml", kvm_lab.guest().definition(image="/srv/other.img", watchdog=""))
-    second.run(["virsh", "create", "/opt/vm1.xml"])
 
     def planned(kind: str) -> dict[str, str]:
         made.write(first, "/srv/planned/module.yaml", PLANNED.replace("TYPE", kind))
@@ -239,11 +236,16 @@ def test_plan_says_on_which_node_the_guest_could_not_run_before_anything_changes
         return {node: "; ".join(answer["findings"]) for node, answer in json.loads(said).items()}
 
     found = planned("qemu")
-    assert "vm1" not in found[first.name]
+    assert "kvm-vm" not in found[first.name]
     assert "there is no bridge 'br7' here" in found[second.name]
-    assert "vm1 runs here, and not by this module" in found[second.name]
     second.run(["rm", "-f", "/dev/kvm"])
     assert "there is no virtualization here" in planned("kvm")[second.name]
+    second.run(["truncate", "-s", "1M", "/srv/other.img"])
+    made.write(second, "/opt/vm1.xml", kvm_lab.guest().definition(image="/srv/other.img").replace("'kvm'", "'qemu'"))
+    second.run(["virsh", "create", "/opt/vm1.xml"])
+    found = planned("qemu")
+    assert "kvm-vm" not in found[first.name]
+    assert "vm1 runs here, and not by this module" in found[second.name]
     assert made.module_state(first, NAME) == ""
 
 
