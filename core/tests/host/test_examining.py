@@ -31,7 +31,8 @@ class Place(Resource[PlaceConfig], api=1):
             raise RefusedError("not here")
         names = [other.name for other in beside]
         who = context.settings["who"]
-        said = f"{context.module} {context.node} {who} {context.state_dir} {context.run_dir} {names}"
+        steps = [(plugin, settings["name"]) for plugin, settings in context.pipeline]
+        said = f"{context.module} {context.node} {who} {context.state_dir} {context.run_dir} {names} {steps}"
         facts = {"who": who, "long": "x" * 70_000, **{str(number): "" for number in range(20)}}
         return Examination(("a finding",), (said, "x" * 1000, *["too many"] * 20), facts)
 
@@ -78,7 +79,8 @@ def test_a_plugin_knows_where_it_would_live_and_what_is_beside_it(tmp_path: Path
     assert answer["findings"] == ["place: a finding", "place: a finding", "place: not here"]
     first, long, *rest = answer["compiled"]["remarks"]
     var, run = (tmp_path / name / "modules" / "web" / "place.one" for name in ("var", "run"))
-    assert first == f"place.one: web node1 me {var} {run} ['two:2', 'three']"
+    steps = [("place", "one"), ("place", "two:2"), ("place", "three")]
+    assert first == f"place.one: web node1 me {var} {run} ['two:2', 'three'] {steps}"
     assert (len(long), len(rest)) == (len("place.one: ") + 400, 2 * 8 - 2)
     assert not (tmp_path / "var").exists()
 

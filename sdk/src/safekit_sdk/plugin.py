@@ -49,6 +49,8 @@ class Context:
     """A cgroup of the module's own for the processes it starts, where the machine has a writable one."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """The module's `variables:`; given to scripts as environment variables."""
+    pipeline: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    """For `examine`: the module's steps in their order, each the plugin's name and its settings."""
     set_value: Callable[[str, str], None] = _discard
     """Publish a resource value for the rules: `set_value("rfs.uptodate", "up")`."""
     log: Callable[[str], None] = _discard

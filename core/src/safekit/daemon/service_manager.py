@@ -21,7 +21,7 @@ class ServiceManager:
         self._alive_s = 0.0
 
     def ready(self, status: str) -> None:
-        """Everything is served from now on; the status is a line for `systemctl status`, and told again when it changes."""
+        """Everything is served from now on. The status is a line for `systemctl status`, told again when it changes."""
         self._tell(f"READY=1\nSTATUS={status}")
 
     def alive(self) -> None:

@@ -175,6 +175,7 @@ def _context(compiled: CompiledModule, node: str, entry: _Entry) -> Context:
         state_dir=settings.var / place,
         run_dir=settings.run / place,
         settings=compiled.variables,
+        pipeline=tuple((step.plugin, step.config) for step in compiled.steps),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Final
 from safekit_resource_kvm_vm import guard, qemu
 from safekit_resource_kvm_vm.config import KvmVmConfig
 from safekit_resource_kvm_vm.definition import Definition
+from safekit_resource_kvm_vm.excluding import hidden
 from safekit_resource_kvm_vm.libvirt import clean_environment
 from safekit_resource_kvm_vm.sources import doubts
 from safekit_sdk import ConfigError, Context, Examination
@@ -40,7 +41,7 @@ def examine(config: KvmVmConfig, context: Context, beside: Sequence[KvmVmConfig]
         mend = "`apt-get install libvirt-daemon-system qemu-system-x86`, and start libvirtd"
         return Examination((f"libvirt does not answer at {config.uri}: {asked.said}; {mend}",))
     definition, findings = _definition(config)
-    findings += _running(config, context, definition)
+    findings += [*_running(config, context, definition), *hidden(config, context, definition)]
     if definition is None:
         return Examination((*findings, *_needed(config)))
     findings += [*_machine(config, definition), *_devices(definition), *_networks(config, definition)]

@@ -34,6 +34,7 @@ _SYNC_BYTES: Final = 16 << 20
 _KEEP_SIZE: Final = 1
 """Mode of fallocate(2): room is reserved, and the file is as long as before."""
 _UNABLE: Final = (errno.EOPNOTSUPP, errno.ENOSYS)
+_HEX: Final = "0123456789abcdef"
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 Standing = tuple[tuple[Path, int, int], ...]
@@ -72,11 +73,20 @@ class MemoryFile:
 
     @property
     def _fresh(self) -> Path:
-        return self.directory / f".{self.domain}.memory.part"
+        return self._named("part")
 
     @property
     def _taken(self) -> Path:
-        return self.directory / f".{self.domain}.memory.taken"
+        return self._named("taken")
+
+    def examples(self) -> tuple[Path, ...]:
+        """Names that the memory can have: of a sealed one, epochs of several lengths, and each way a digest may begin
+        and end."""
+        sealed = (f"{epoch}.{first}{first * 30}{last}" for epoch in (1, 42, 907) for first in _HEX for last in _HEX)
+        return (self._fresh, self._taken, *(self._named(word) for word in sealed))
+
+    def _named(self, word: str) -> Path:
+        return self.directory / f".{self.domain}.memory.{word}"
 
     def write(self, definition: Definition, stream: int, limit_bytes: int) -> None:
         """All that comes out of the descriptor, which is closed in any case: whoever writes then notices. Nothing is
@@ -116,7 +126,7 @@ class MemoryFile:
         for path in definition.written:
             os.utime(path, ns=(now_ns, now_ns))
         digest = _digest(standing(files(definition)))
-        self._fresh.rename(self.directory / f".{self.domain}.memory.{epoch}.{digest}")
+        self._fresh.rename(self._named(f"{epoch}.{digest}"))
         self._sync()
 
     def sealed(self, epoch: int) -> Sealed | None:
