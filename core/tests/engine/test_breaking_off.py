@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from safekit.engine.actions import KillHost
+from safekit.engine.actions import FenceSelf, KillHost
 from safekit.engine.data import HOLDING
 from safekit.engine.events import Command, ValueSet
 from safekit.engine.spec import ModuleSpec
@@ -103,3 +103,62 @@ def test_what_hands_over_is_killed_once_and_only_where_it_replicates(module: Mod
     mirror.lose_power("b")
     mirror.settle(LOST_AFTER_S + 3.0)
     assert len(kills(mirror["a"])) == int(module.has_data)
+
+
+def test_a_secondary_that_fell_behind_while_a_swap_waited_does_not_take_over(leaving: Hosted) -> None:
+    leaving.is_linked = False
+    leaving.paths["b"].is_up_to_date = False
+    leaving.settle(0.5)
+    leaving["a"].tell(ValueSet(MODULE, HOLDING, "up", by="plugin"))
+    assert len(kills(leaving["a"])) == 1
+    leaving.slow.discard("a")
+    leaving.settle(4 * LEASE_S)
+    assert leaving["a"].m.state in (ALONE, PRIM)
+    leaving.is_linked = True
+    leaving.settle(4 * LEASE_S)
+    assert leaving.write()
+    assert leaving.states() == {"a": ("PRIM", "Ready"), "b": ("SECOND", "Ready")}
+
+
+def test_the_loss_of_both_one_after_the_other_ends_with_a_primary(leaving: Hosted) -> None:
+    leaving.lose_power("b")
+    leaving.settle(LOST_AFTER_S + 2 * INTERVAL_S)
+    assert kills(leaving["a"])
+    leaving.lose_power("a")
+    leaving.settle(1.0)
+    leaving.slow.discard("a")
+    leaving.come_back("b")
+    leaving.settle(4 * LEASE_S)
+    leaving.come_back("a")
+    leaving.settle(6 * LEASE_S)
+    assert leaving.write()
+
+
+def test_a_cut_that_is_over_soon_leaves_a_primary(leaving: Hosted) -> None:
+    leaving.parted.add("b")
+    leaving.settle(LOST_AFTER_S + 2 * INTERVAL_S)
+    leaving.parted.discard("b")
+    leaving.settle(0.5)
+    leaving.slow.discard("a")
+    leaving.settle(6 * LEASE_S)
+    assert leaving.write()
+
+
+def test_who_hands_over_and_is_cut_from_everybody_comes_back_as_a_part_of_the_mirror(leaving: Hosted) -> None:
+    leaving.parted.add("a")
+    leaving.settle(LOST_AFTER_S + 1.0)
+    for _ in range(int(4 * LEASE_S * 10)):
+        if any(isinstance(action, FenceSelf) for action in leaving["a"].all):
+            leaving.lose_power("a")
+        if "a" in leaving.off:
+            leaving.settle(4 * LEASE_S)
+            leaving.slow.discard("a")
+            leaving.come_back("a")
+            break
+        leaving.settle(0.1)
+    leaving.slow.discard("a")
+    leaving.settle(4 * LEASE_S)
+    leaving.parted.discard("a")
+    leaving.settle(6 * LEASE_S)
+    assert leaving.write()
+    assert {leaving["a"].m.state, leaving["b"].m.state} == {PRIM, SECOND}

@@ -11,6 +11,7 @@ before is marked too, where its marks would not tell.
 | size, or a range that moves | `(its directory, inode, WHOLE)` |
 | a name is created | `(directory)`; then `cover` what was made |
 | attributes of an entry | `(directory)`, or `(directory, inode, ATTRIBUTES)`, see below |
+| of a file with other names | `(directory, inode, WHOLE)` |
 | of a directory itself | the same, or `(its own handle, 0, ATTRIBUTES)` |
 | a file's name goes | `(directory)`, `(directory, inode, GONE)`; LOST for GONE when the file has other names |
 | a directory goes | `(directory)`, `(its own handle)` |

@@ -98,14 +98,16 @@ class Recording:
         return [Place(self._handle(parent), status.st_ino, LOST if status.st_nlink > 1 else GONE)]
 
     def touch_attributes(self, node: Node) -> None:
-        """Those of the node itself: they stand in the directory that has it, the root's in the root."""
+        """Those of the node itself: they stand in the directory that has it, the root's in the root. Of a file with
+        other names all is marked: when this name goes, they are found by those."""
         directory = node.parent or (node if isinstance(node, Directory) else None)
         if directory is None or node.is_excluded:
             return
         if isinstance(node, Directory):
             self.touch(self._place(directory))
         else:
-            self.touch(Place(self._handle(directory), node.inode, ATTRIBUTES))
+            zone = WHOLE if self.status(node).st_nlink > 1 else ATTRIBUTES
+            self.touch(Place(self._handle(directory), node.inode, zone))
 
     def touch_data(self, node: Node, offset: int, length: int) -> None:
         """A negative length: to the end of whatever is there."""

@@ -20,6 +20,7 @@ from safekit_resource_rfs.compare import ABSENT, UNREADABLE
 from safekit_resource_rfs.copying import FileCopy
 from safekit_resource_rfs.desk import Answer, Desk, Progress, Stream
 from safekit_resource_rfs.effects import Effect, EntriesHere, Report
+from safekit_resource_rfs.local import KEEP_SIZE
 from safekit_resource_rfs.marks import ATTRIBUTES, GONE, LOST, Place
 from safekit_resource_rfs.messages import Marked
 from safekit_resource_rfs.paging import Page
@@ -188,7 +189,7 @@ class Resync(Aligning):
 
     def missed(self, seq: int, change: Change, error: int, later: Sequence[Change]) -> None:
         """The secondary could not apply it. `later`: what followed in the stream since."""
-        if isinstance(change, changes.Allocate) and error not in _EXPECTED:
+        if isinstance(change, changes.Allocate) and change.mode == KEEP_SIZE and error not in _EXPECTED:
             self.desk.may_reserve = False
         for path in self._paths(change, [each for each in later if isinstance(each, Rename)]):
             if path is not None and self._is_copied_after(seq, path):

@@ -155,7 +155,8 @@ class Application:
 
     def _number_of_file(self, path: bytes) -> tuple[int, ...]:
         number = self.files.find(path)
-        return () if self.files.inodes[number].is_directory else (number, ATTRIBUTES)
+        inode = self.files.inodes[number]
+        return () if inode.is_directory else (number, WHOLE if inode.links > 1 else ATTRIBUTES)
 
     def _exists(self, path: bytes) -> bool:
         try:

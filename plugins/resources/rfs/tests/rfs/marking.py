@@ -88,9 +88,12 @@ class Marking:
             if change.flags & RENAME_EXCHANGE:
                 yield from self._required_of_name(change.old, change.new)
         elif isinstance(change, (SetAttributes, SetXattr, RemoveXattr)):
-            inode = os.stat(change.path or b".", dir_fd=self._root_fd, follow_symlinks=False).st_ino
+            status = os.stat(change.path or b".", dir_fd=self._root_fd, follow_symlinks=False)
             parent = self._parent(change.path)
-            yield {parent, Place(parent.directory, inode, ATTRIBUTES)}
+            if stat.S_ISDIR(status.st_mode) or status.st_nlink == 1:
+                yield {parent, Place(parent.directory, status.st_ino, ATTRIBUTES)}
+            else:
+                yield {Place(parent.directory, status.st_ino, WHOLE)}
         elif not isinstance(change, (Bind, Unbind)):
             yield {self._parent(getattr(change, "path", b""))}
             if isinstance(change, MakeLink):
