@@ -26,6 +26,7 @@ TRACES = {
     "rules": "ip rule; ip -6 rule; ip route",
     "tables": "nft list ruleset",
     "kernel": "sysctl -a -r '^net[.]ipv[46][.]conf[.]' 2>/dev/null",
+    "cgroups": "find /sys/fs/cgroup -type d -path '*/safekit/*/*'",
     "files": f"find {FOLDERS} -path /var/tmp -prune -o -iname '*safekit*' -print 2>/dev/null || true",
 }
 """Commands whose lines say what an application and what makes it highly available may leave behind on a node."""

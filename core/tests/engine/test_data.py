@@ -6,8 +6,9 @@ import pytest
 
 from safekit.engine.actions import AskWitness
 from safekit.engine.events import Command
+from safekit.engine.spec import ModuleSpec
 
-from .kit import INTERVAL_S, LOST_AFTER_S
+from .kit import INTERVAL_S, LOST_AFTER_S, spec
 from .mirrored import AVAILABLE, SAFE, WITNESSED, Mirrored
 from .third import LEASE_S
 
@@ -177,3 +178,17 @@ def test_a_node_that_lacks_writes_is_primary_by_the_operators_word(mirror: Mirro
     mirror.come_back("a")
     mirror.settle(3 * LEASE_S)
     assert mirror.states() == {"a": ("SECOND", "Ready"), "b": ("PRIM", "Ready")}
+
+
+@pytest.mark.parametrize("module", [SAFE, spec()], ids=["data", "no data"])
+def test_the_command_that_a_waiting_node_names_is_taken(module: ModuleSpec) -> None:
+    mirror = Mirrored(module)
+    mirror.start()
+    mirror.lose_power("a")
+    mirror.settle(LOST_AFTER_S + 2.0)
+    assert mirror["b"].shown == ("WAIT", "NotReady")
+    force = " --force" if module.has_data else ""
+    assert mirror["b"].m.reason.endswith(f"if a is off: `safekit module prim {module.name}{force}`")
+    mirror["b"].command(Command.PRIM, force=module.has_data)
+    mirror.settle(2.0)
+    assert mirror["b"].shown == ("ALONE", "Ready")

@@ -93,7 +93,8 @@ def apply(module: Module, source: From = None) -> None:
     apply_files(module, read_module(source or module_folder(module)))
 
 
-def apply_files(module: str, files: dict[str, bytes]) -> None:
+def apply_files(module: str, files: dict[str, bytes]) -> bool:
+    """Whether the module replicates data."""
     done = ask("apply", _request(module, files), timeout_s=90.0)
     for node, answer in done["nodes"].items():
         for warning in (*answer["findings"], *answer["warnings"]):
@@ -103,6 +104,7 @@ def apply_files(module: str, files: dict[str, bytes]) -> None:
         print(f"warning ({node}): not in force there yet: {why}. It fetches the configuration as soon as it can")
     there = [node for node in done["nodes"] if node not in done["late"]]
     print(f"module '{module}': revision {done['revision']} is in force on {', '.join(there)}")
+    return any(answer.get("has_data") for answer in done["nodes"].values())
 
 
 def schema() -> None:

@@ -49,8 +49,11 @@ def add(
         return
     if any(found["name"] == name for found in ask("status")["modules"]):
         raise ConfigError(f"there is a module '{name}' already", hint=f"change it with `safekit apply {name}`")
-    apply_files(name, files)
-    print(f"next: `safekit module start {name} --all`")
+    if apply_files(name, files):
+        print(f"next: on the node that has the data: `safekit module prim {name} --force`")
+        print(f"then on the other one: `safekit module start {name}`")
+    else:
+        print(f"next: `safekit module start {name} --all`")
 
 
 def _from_app(app_name: str, name: str, kind: str, vips: list[str], port: int, sticky: bool, options: list[str]) -> str:

@@ -173,8 +173,7 @@ class Daemon:
         await self._joining.close()
         await self.hosts.close()
         for name in self.configuration.modules:
-            if (cgroup := module_cgroup(self.configuration.node, name)) is not None:
-                remove_cgroup(cgroup)
+            self._remove_cgroup(name)
         await self.bus.close()
         self.dead_man.close(clean=not self.runtime.rights())
         self.runtime.close()
@@ -248,8 +247,15 @@ class Daemon:
     def _module_changed(self, module: str, compiled: CompiledModule | None) -> None:
         if compiled is not None:
             self.hosts.reload(module)
+        else:
+            self._remove_cgroup(module)
         self.runtime.submit(events.Configured(self.configuration.membership(), self.configuration.specs()))
         self._tell_manager()
+
+    def _remove_cgroup(self, module: str) -> None:
+        """If nothing runs in it."""
+        if (cgroup := module_cgroup(self.configuration.node, module)) is not None:
+            remove_cgroup(cgroup)
 
     def cluster_changed(self) -> None:
         self.bus.configure(self.configuration.listening(), self.configuration.peers())

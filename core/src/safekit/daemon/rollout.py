@@ -83,6 +83,7 @@ class Rollout:
             "findings": [*compilation.findings, *([refusal] if refusal else [])],
             "warnings": list(compilation.warnings),
             "facts": compilation.facts,
+            "has_data": compilation.compiled.has_data,
             "plan": plan.model_dump(mode="json"),
             "lines": lines(plan),
         }

@@ -174,11 +174,12 @@ def _alone_by_policy(turn: Turn) -> None:
             considered=("wait: the policy `isolation: safety` would",),
         )
     else:
+        force = " --force" if turn.m.spec.has_data else ""
         _stay(
             turn,
             Readiness.NOT_READY,
             f"{peer} cannot be heard, and nobody can tell a dead peer from a cut link (isolation: safety); "
-            f"if {peer} is off: `safekit module prim {turn.m.spec.name}`",
+            f"if {peer} is off: `safekit module prim {turn.m.spec.name}{force}`",
         )
 
 
