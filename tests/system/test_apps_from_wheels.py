@@ -55,7 +55,7 @@ def test_an_application_from_wheels_keeps_what_it_acknowledged_whatever_dies_and
             running = node.run(["pgrep", "-af", "safekit[._](daemon|host)"]).stdout.splitlines()
             assert [f" {fresh.place}/bin/" in line for line in running] == [True, True], running
         client = Client(made, app)
-        client.goes_on(made.nodes[0])
+        client.goes_on(apps_lab.await_well(made, app)[0])
         go_through(made, app, client, disks)
         client.end()
         assert client.wrong() == []
