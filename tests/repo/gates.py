@@ -103,7 +103,7 @@ BESIDE = {
     "nodes: mirror": ("mirror", "trouble", "doctor", "replay"),
     "nodes: farm": ("farm", "isolation", "cluster"),
     "nodes: module": ("configuration", "tutorial", "console"),
-    "nodes: day two": ("apps", "apps_data", "checkers", "observed", "packaging", "rehearse", "upgrade"),
+    "nodes: day two": ("apps_from_wheels", "checkers", "observed", "packaging", "rehearse", "upgrade"),
     "nodes: guests": ("kvm",),
 }
 """Tests of real nodes that wait more than they work: they do as well beside other gates. What is left of tests/system,

@@ -14,7 +14,9 @@ from lab_cluster import Cluster
 from ledger import Disks
 from packaging_lab import Environment, Wheels
 
-pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+ALWAYS = "postgresql"
+"""With data, a client of its own and all that can be left; the others are `long`."""
 KEPT = ("/etc/safekit", "/var/lib/safekit", "/var/log/safekit", "/run/safekit", f"{ledger.DIRECTORY}/.safekit-rfs")
 """What docs/how-to/applications.md says that stays when the packages go."""
 
@@ -37,7 +39,9 @@ def disks() -> Iterator[Disks]:
         yield made
 
 
-@pytest.mark.parametrize("name", APPLICATIONS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == ALWAYS else pytest.mark.long) for name in APPLICATIONS]
+)
 def test_an_application_from_wheels_keeps_what_it_acknowledged_whatever_dies_and_leaves_nothing(
     name: str, wheels: Wheels, disks: Disks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
