@@ -21,7 +21,7 @@ PIN = re.compile(r"^(\S+==\S+)", re.MULTILINE)
 FOLDERS = "/etc /opt /var /run /root /tmp /dev /usr/local /usr/lib/systemd"
 TRACES = {
     "processes": "ps -eo args= | grep -v '^ps '",
-    "mounts": "grep -v ' / overlay ' /proc/self/mounts",
+    "mounts": "grep -v -e ' / overlay ' -e /run/safekit-lab/ /proc/self/mounts",
     "addresses": "ip -br address show scope global | sed 's/@[^ ]*//'",
     "rules": "ip rule; ip -6 rule; ip route",
     "tables": "nft list ruleset",
