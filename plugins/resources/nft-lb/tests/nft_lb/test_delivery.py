@@ -227,7 +227,7 @@ async def test_a_flushed_ruleset_is_seen_and_laid_again_at_once(farm: Farm) -> N
         watch = server.resource.watch()
         assert (await anext(watch)).health.value == "up"
         server.namespace.command("nft", "flush", "ruleset")
-        assert (await asyncio.wait_for(anext(watch), 2.0)).health.value == "up"
+        assert (await asyncio.wait_for(anext(watch), 4.0)).health.value == "up"
         await watch.aclose()  # type: ignore[attr-defined]
         shown = server.namespace.command("nft", "list", "ruleset")
     assert shown.count("table ") == 4

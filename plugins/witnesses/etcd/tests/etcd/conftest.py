@@ -17,6 +17,8 @@ from safekit_sdk.testing import a_context
 from .cluster import Cluster, running
 
 _numbers = itertools.count()
+PATIENCE_S = 10.0
+"""For a call that has 500 ms, on a machine that has other work to do."""
 
 
 class Make(Protocol):

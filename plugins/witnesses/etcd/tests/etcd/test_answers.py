@@ -14,7 +14,7 @@ from safekit_sdk import ConfigError, Lease, PeerError
 from safekit_sdk.testing.leaks import Belongings, left_since
 
 from .cluster import Cluster
-from .conftest import Make
+from .conftest import PATIENCE_S, Make
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -74,7 +74,7 @@ async def test_a_strange_answer_is_an_error_with_the_name_of_its_endpoint(make: 
     async with server(STRANGE[what], hold=what in ("endless", "half")) as url:
         witness = make(url, timeout="500ms")
         with pytest.raises(PeerError) as caught:
-            await asyncio.wait_for(witness.acquire("m", "n1", 0), 0.5)
+            await asyncio.wait_for(witness.acquire("m", "n1", 0), PATIENCE_S)
         assert url in str(caught.value) or what in BELIEVED
         assert len(str(caught.value)) < 1000
 

@@ -12,7 +12,7 @@ from safekit_witness_etcd import EtcdWitness
 from safekit_sdk import Lease, PeerError, Refusal
 
 from .cluster import Cluster, Member, until
-from .conftest import Make
+from .conftest import PATIENCE_S, Make
 
 
 async def takes(witness: EtcdWitness, node: str) -> Lease:
@@ -62,9 +62,9 @@ async def test_without_a_majority_every_call_is_an_error_in_time_and_afterwards_
     calls = (witness.acquire, witness.renew, witness.release)
     for call in calls:
         with pytest.raises(PeerError, match="etcd does not answer: http"):
-            await asyncio.wait_for(call("m", "n1", lease.epoch), 0.5)
+            await asyncio.wait_for(call("m", "n1", lease.epoch), PATIENCE_S)
     with pytest.raises(PeerError):
-        await asyncio.wait_for(witness.probe("m", "n1"), 0.5)
+        await asyncio.wait_for(witness.probe("m", "n1"), PATIENCE_S)
     await three.mend()
     later = await takes(witness, "n1")
     assert later.epoch > lease.epoch
