@@ -28,7 +28,7 @@ PROGRAMS = ("docs/site", "tests", "tests/bench", "tests/demo", "tests/repo")
 TOGETHER = frozenset({"repo", "docs", "unit"})
 """The groups whose gates share the machine, ABREAST at a time."""
 ABREAST = 3
-GATE_S = 1200.0
+GATE_S = 1800.0
 """No gate may take longer; it is killed with all that it started."""
 LONG = "long"
 """The group that runs only when it is asked for."""
@@ -92,6 +92,8 @@ class Result:
         return FAILED.findall(self.output)
 
 
+COMMANDS = "core/tests/cli"
+"""With real daemons: most of the time of core's tests."""
 APART = {
     "unit: apps": ("plugins/apps", "plugins/services/console", "plugins/resources/ocf"),
     "unit: rfs": ("plugins/resources/rfs",),
@@ -123,7 +125,8 @@ def gates() -> Iterator[Gate]:
     for name, paths in beside.items():
         if paths:
             yield Gate(name, "unit", (*PYTEST, "system and not long", *paths))
-    yield Gate("unit: core", "unit", _pytest("core/tests"))
+    yield Gate("unit: core", "unit", _pytest("core/tests", f"--ignore={COMMANDS}"))
+    yield Gate("unit: commands", "unit", _pytest(COMMANDS))
     yield Gate("simulation", "unit", _pytest("tests/simulation"))
     others = [f"--ignore={place}" for places in APART.values() for place in places]
     yield Gate("unit: plugins", "unit", _pytest("plugins", *others))
