@@ -72,7 +72,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--guests-every", type=int, default=6, help="turns; 0: no virtual machine")
+    parser.add_argument("--guests-every", type=int, default=0, help="turns that one with a virtual machine comes; 0: none does")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
     begun_s = time.monotonic()
