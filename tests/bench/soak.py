@@ -1,5 +1,5 @@
 """Random faults for hours: a mirror with replicated data and a lease witness, a farm, and real clients of both.
-In every sixth turn it is a virtual machine instead.
+With `--guests-every N` it is a virtual machine instead in every Nth turn.
 
 `make soak HOURS=1 SEED=7`. It ends at the first violation with exit code 1, and keeps in build/soak what the nodes
 remember (`safekit replay --file`) and what was done to them. Without one it writes build/bench/soak.json.
@@ -72,7 +72,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--guests-every", type=int, default=0, help="turns that one with a virtual machine comes; 0: none does")
+    parser.add_argument("--guests-every", type=int, default=0, help="every so many turns a virtual machine; 0: none")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
     begun_s = time.monotonic()
