@@ -68,7 +68,7 @@ async def test_a_full_disk_of_the_secondary_makes_it_out_of_date_and_costs_the_p
             await work(one, 32, 40)
             await one.pair(2)
             await two.becomes(up_to_date=True, epoch=2)
-            await equal(one, two)
+            await equal(one, two, with_holes=False)  # what is reserved on the primary found no room there
 
 
 @pytest.mark.long

@@ -64,11 +64,11 @@ def read(place: str) -> str:
     return Path(place).read_text()
 
 
-async def equal(one: Node, two: Node) -> None:
+async def equal(one: Node, two: Node, *, with_holes: bool = True) -> None:
     """Both real directories, after both are stopped, the primary first."""
     for node in sorted((one, two), key=lambda node: node.is_primary, reverse=True):
         await node.stop()
-    assert "\n".join(differences(one.directory, two.directory)) == ""
+    assert "\n".join(differences(one.directory, two.directory, with_holes=with_holes)) == ""
 
 
 async def test_both_are_covered_and_nothing_can_be_written_before_one_is_primary(pair: Pair) -> None:
