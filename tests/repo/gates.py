@@ -1,7 +1,7 @@
 """Run the gates in order, fast ones first: one line each with its time; the first that fails ends the run with its
-output. Most tests run three gates at a time. One or two tests of real programs that failed there are tried again twice,
-alone; when they pass both times the run goes on, and its end names them: each is a defect to look into. The last line
-counts all tests: `N passed, N failed`."""
+output. Most tests run three gates at a time. Up to three tests that failed there are tried again twice, alone; when
+they pass both times the run goes on, and its end names them: each is a defect to look into. The last line counts all
+tests: `N passed, N failed`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LONG = "long"
 """The group that runs only when it is asked for."""
 PYTEST = ("-m", "pytest", "-q", "--continue-on-collection-errors", "-m")
 COUNTS = re.compile(r"(\d+) (passed|failed|errors?)\b")
-UNSTEADY = 2
+UNSTEADY = 3
 """So many tests of a whole run, and no more, may fail once and pass ALONE times by themselves."""
 ALONE = 2
 FAILED = re.compile(r"^(?:FAILED|ERROR) .*", re.MULTILINE)

@@ -60,7 +60,7 @@ def test_{name}():
 
 @pytest.mark.parametrize(
     ("passes", "gates_of_it", "code"),
-    [({1, 2}, 1, 0), ({1}, 1, 1), ({2}, 1, 1), ({1, 2}, 3, 1)],
+    [({1, 2}, 1, 0), ({1}, 1, 1), ({2}, 1, 1), ({1, 2}, 4, 1)],
     ids=["passes alone", "not the second time", "not alone", "too many"],
 )
 def test_a_test_that_fails_beside_others_has_to_pass_twice_alone_and_is_named(
@@ -75,7 +75,7 @@ def test_a_test_that_fails_beside_others_has_to_pass_twice_alone_and_is_named(
     for number in range(gates_of_it):
         file = tmp_path / f"test_it_{number}.py"
         file.write_text(ONCE.format(name=f"a_{number}", seen=str(tmp_path / f"seen{number}"), passes=passes))
-        letter = "abc"[number]
+        letter = "abcd"[number]
         made.append(gates.Gate(f"gate {letter}", "unit", ("-m", "pytest", "-q", "-c", os.devnull, str(file))))
     monkeypatch.setattr(gates, "LOGS", tmp_path / "gates")
     monkeypatch.setattr(gates, "gates", lambda: iter(made))
