@@ -61,21 +61,18 @@ def _read(told: str) -> Side | None:
 
 
 def _of_owners(own: Side, other: Side, there: str) -> Iterator[str]:
-    for what, command, mine, theirs in (
-        ("user", "user", own.users, other.users),
-        ("group", "group", own.groups, other.groups),
-    ):
+    for what, mine, theirs in (("user", own.users, other.users), ("group", own.groups, other.groups)):
         for name, number in theirs.owning.items():
             belongs = f"files on {there} belong to the {what} {name}, {number} there"
             if name in mine.known and mine.known[name] != number:
                 yield (
                     f"{belongs} and {mine.known[name]} here: the copy would be another {what}'s; give it one number on "
-                    f"both (`{command}mod -{what[0]} {number} {name}`, and its files here) before the module starts"
+                    f"both (`{what}mod -{what[0]} {number} {name}`, and its files here) before the module starts"
                 )
             elif name not in mine.known and mine.is_whole:
                 yield (
                     f"{belongs}, and there is no such {what} here: install what brings it, with the same number "
-                    f"(`{command}add -{what[0]} {number} {name}`)"
+                    f"(`{what}add -{what[0]} {number} {name}`)"
                 )
 
 
